@@ -1,0 +1,26 @@
+//! coracle: OCI containers for one unprivileged user.
+//!
+//! One binary, several processes. `main` decides which role this process plays (see
+//! `docs/architecture.md`, "Processes") and is the only place that ends it.
+
+mod archive;
+mod cli;
+mod config;
+mod engine;
+mod host;
+mod monitor;
+mod network;
+mod registry;
+mod rootfs;
+mod runtime;
+mod security;
+mod spec;
+mod store;
+mod sys;
+mod userns;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

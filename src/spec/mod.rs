@@ -1,0 +1,14 @@
+//! The nouns: validated values and on-disk records. Pure: no I/O, no clocks, only std and serde.
+
+pub mod container;
+pub mod digest;
+pub mod env;
+pub mod id;
+pub mod image;
+pub mod image_ref;
+pub mod mount;
+pub mod name;
+pub mod platform;
+pub mod port;
+pub mod signal;
+pub mod user;
