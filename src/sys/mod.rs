@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "this is the one module that may hold unsafe code")]
 
 pub mod error;
+pub mod message;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
