@@ -20,6 +20,8 @@ mod prelude;
 #[path = "src/security/profile.rs"]
 #[allow(dead_code, reason = "the program uses the rest")]
 mod profile;
+#[path = "src/security/profile_json.rs"]
+mod profile_json;
 #[path = "src/security/target.rs"]
 mod target;
 /// Where the files above look for it.

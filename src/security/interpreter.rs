@@ -108,6 +108,10 @@ impl<'a> Intent<'a> {
         plain.or_else(matching).map_or(self.default, |rule| rule.action)
     }
 
+    fn is_conditional(&self, number: u32) -> bool {
+        self.rules.get(&number).is_some_and(|rules| rules.iter().any(|rule| !rule.args.is_empty()))
+    }
+
     /// Conditions hold together, but those on one argument are alternatives.
     fn matches(&self, rule: &Rule, args: &[u64; 6]) -> bool {
         let several = rule.args.iter().any(|arg| arg.index != rule.args[0].index);
@@ -129,7 +133,7 @@ impl<'a> Intent<'a> {
     }
 }
 
-/// Every first argument worth trying on every system call.
+/// First arguments worth trying on a system call whose rules look at it.
 fn first_arguments() -> Vec<u64> {
     let mut values: Vec<u64> = (0..64).collect();
     values.extend((7..32).map(|bit| 1 << bit));
@@ -141,7 +145,8 @@ fn agree(filter: &Filter, profile: &Profile, host: Host) {
     for abi in profile.abis(host.arch) {
         let intent = Intent::new(profile, host, abi);
         for number in numbers() {
-            for first in first_arguments() {
+            let tried = if intent.is_conditional(number) { first_arguments() } else { vec![0, u64::MAX] };
+            for first in tried {
                 let args = [first, 0, 0, 0, 0, 0];
                 let (got, _) = run(filter, Call::new(abi, number, args));
                 let wanted = intent.of(number, &args).value();
