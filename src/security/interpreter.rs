@@ -3,10 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use proptest::array::uniform6;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::bpf::{answer, to_bytes, when};
 use super::caps::CapabilitySet;
-use super::prelude::{ARM_PRIVATE, ENOSYS, number};
+use super::compile::{ARM_PRIVATE, ENOSYS};
 use super::profile::{Action, Arg, Host, Op, Profile, Rule};
 use super::seccomp::{Filter, compile, default_filter, default_filter_for, default_profile};
+use super::syscalls::Table;
 use super::target::{Abi, Arch, X32_BIT};
 
 /// seccomp_data of linux/seccomp.h, with the instruction pointer 0.
@@ -79,57 +86,68 @@ struct Intent<'a> {
 }
 
 /// Every system call number there may be, without the x32 bit.
-fn numbers() -> impl Iterator<Item = u32> {
-    (0..1000).chain(ARM_PRIVATE..ARM_PRIVATE + 10)
+fn numbers(abi: Abi) -> impl Iterator<Item = u32> {
+    // Where x32 has no call below 512, the kernel refuses whatever the filter says.
+    let table = Table::read();
+    let vacant = move |number: &u32| abi == Abi::X32 && *number < 512 && !table.has(*number, abi);
+    (0..1000).chain(ARM_PRIVATE..ARM_PRIVATE + 10).filter(move |number| !vacant(number))
 }
 
 impl<'a> Intent<'a> {
     fn new(profile: &'a Profile, host: Host, abi: Abi) -> Intent<'a> {
+        let table = Table::read();
         let mut rules = BTreeMap::<u32, Vec<&Rule>>::new();
         for rule in profile.rules(host) {
             for name in &rule.names {
-                if let Some(number) = number(name, abi) {
+                if let Some(number) = table.number(name, abi) {
                     rules.entry(number).or_default().push(rule);
                 }
             }
         }
-        let last = rules.keys().copied().filter(|number| *number < ARM_PRIVATE).max();
+        // Age is told by arm's common calls and by those that x32 shares with x86_64.
+        let limit = if abi == Abi::X32 { 512 } else { ARM_PRIVATE };
+        let last = rules.keys().copied().filter(|number| *number < limit).max();
         Intent { abi, default: profile.default_action, rules, last }
     }
 
     fn of(&self, number: u32, args: &[u64; 6]) -> Action {
-        let private = self.abi == Abi::Arm && number >= ARM_PRIVATE;
-        if !private && self.last.is_some_and(|last| number > last) {
+        let own = match self.abi {
+            Abi::Arm => number >= ARM_PRIVATE,
+            Abi::X32 => (512..548).contains(&number),
+            _ => false,
+        };
+        if !own && self.last.is_some_and(|last| number > last) {
             return Action::Errno(ENOSYS);
         }
         let rules = self.rules.get(&number).map_or(&[][..], Vec::as_slice);
-        let plain = rules.iter().find(|rule| rule.args.is_empty());
-        let matching = || rules.iter().find(|rule| self.matches(rule, args));
+        let telling = || rules.iter().filter(|rule| rule.action != self.default);
+        let plain = telling().find(|rule| rule.args.is_empty());
+        let matching = || telling().find(|rule| matches(rule, args));
         plain.or_else(matching).map_or(self.default, |rule| rule.action)
     }
 
     fn is_conditional(&self, number: u32) -> bool {
         self.rules.get(&number).is_some_and(|rules| rules.iter().any(|rule| !rule.args.is_empty()))
     }
+}
 
-    /// Conditions hold together, but those on one argument are alternatives.
-    fn matches(&self, rule: &Rule, args: &[u64; 6]) -> bool {
-        let several = rule.args.iter().any(|arg| arg.index != rule.args[0].index);
-        let mut holds = rule.args.iter().map(|arg| self.holds(arg, args));
-        if several { holds.all(|h| h) } else { holds.any(|h| h) }
-    }
+/// Conditions hold together, but those on one argument are alternatives.
+fn matches(rule: &Rule, args: &[u64; 6]) -> bool {
+    let several = rule.args.iter().any(|arg| arg.index != rule.args[0].index);
+    let mut held = rule.args.iter().map(|arg| holds(arg, args));
+    if several { held.all(|h| h) } else { held.any(|h| h) }
+}
 
-    fn holds(&self, arg: &Arg, args: &[u64; 6]) -> bool {
-        let value = args[arg.index as usize];
-        match arg.op {
-            Op::Equal => value == arg.value,
-            Op::NotEqual => value != arg.value,
-            Op::Less => value < arg.value,
-            Op::LessOrEqual => value <= arg.value,
-            Op::Greater => value > arg.value,
-            Op::GreaterOrEqual => value >= arg.value,
-            Op::MaskedEqual(mask) => value & mask == arg.value,
-        }
+fn holds(arg: &Arg, args: &[u64; 6]) -> bool {
+    let value = args[arg.index as usize];
+    match arg.op {
+        Op::Equal => value == arg.value,
+        Op::NotEqual => value != arg.value,
+        Op::Less => value < arg.value,
+        Op::LessOrEqual => value <= arg.value,
+        Op::Greater => value > arg.value,
+        Op::GreaterOrEqual => value >= arg.value,
+        Op::MaskedEqual(mask) => value & mask == arg.value,
     }
 }
 
@@ -144,7 +162,7 @@ fn first_arguments() -> Vec<u64> {
 fn agree(filter: &Filter, profile: &Profile, host: Host) {
     for abi in profile.abis(host.arch) {
         let intent = Intent::new(profile, host, abi);
-        for number in numbers() {
+        for number in numbers(abi) {
             let tried = if intent.is_conditional(number) { first_arguments() } else { vec![0, u64::MAX] };
             for first in tried {
                 let args = [first, 0, 0, 0, 0, 0];
@@ -238,8 +256,8 @@ fn filters_for_the_other_machine_compile_here() {
     let profile = default_profile().expect("valid");
     for arch in [Arch::X86_64, Arch::Aarch64] {
         let host = Host { arch, ..host(CapabilitySet::default_set()) };
-        let program = super::compile::compile(&profile, host, tempfile::tempfile().expect("file"));
-        let filter = Filter::from_program(0, &program.expect("compiles"));
+        let program = super::compile::compile(&profile, host).expect("compiles");
+        let filter = Filter::from_program(0, &to_bytes(&program));
         agree(&filter, &profile, host);
     }
 }
@@ -268,8 +286,9 @@ fn conditions_operators_and_actions_of_a_users_profile() {
     assert_eq!(filter.flags(), 2);
     let host = host(caps);
     let native = host.arch.native();
+    let table = Table::read();
     let answer = |name: &str, first| {
-        let number = number(name, native).expect(name);
+        let number = table.number(name, native).expect(name);
         run(&filter, Call::new(native, number, [first, 0, 0, 0, 0, 0])).0
     };
     let (allow, log, kill, trap) = (0x7fff_0000, 0x7ffc_0000, 0x8000_0000, 0x0003_0000);
@@ -330,4 +349,45 @@ fn the_kernel_takes_the_default_filter() {
     .expect("the thread ends");
     assert!(before.is_ok());
     assert_eq!(after.err(), Some(nix::errno::Errno::EPERM));
+}
+
+#[test]
+fn a_call_with_many_rules() {
+    let rule = |value: u32| {
+        format!(
+            r#"{{ "name": "read", "action": "SCMP_ACT_ALLOW", "args":
+                [{{ "index": 0, "value": {value}, "op": "SCMP_CMP_EQ" }}] }}"#
+        )
+    };
+    let rules = |count| (0..count).map(rule).collect::<Vec<_>>().join(",");
+    let json = |rules| format!(r#"{{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{rules}] }}"#);
+    let many = profile(&json(rules(60)));
+    let host = host(CapabilitySet::EMPTY);
+    agree(&compile(&many, host.caps).expect("compiles"), &many, host);
+    let error = compile(&profile(&json(rules(1000))), host.caps).expect_err("too long").to_string();
+    assert!(error.starts_with("seccomp profile test.json: the filter has 5"), "{error}");
+}
+
+/// Numbers around the borders of words, where a comparison of 64 bits can go wrong.
+fn any_value() -> impl Strategy<Value = u64> {
+    let word = select(vec![0u64, 1, 2, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff]);
+    (word.clone(), word).prop_map(|(upper, lower)| upper << 32 | lower)
+}
+
+fn any_arg() -> impl Strategy<Value = Arg> {
+    let plain = [Op::Equal, Op::NotEqual, Op::Less, Op::LessOrEqual, Op::Greater, Op::GreaterOrEqual];
+    let op = prop_oneof![6 => select(plain.to_vec()), 1 => any_value().prop_map(Op::MaskedEqual)];
+    (0u32..6, op, any_value()).prop_map(|(index, op, value)| Arg { index, op, value })
+}
+
+proptest! {
+    #[test]
+    fn conditions_compare_all_64_bits(conditions in vec(any_arg(), 1..=6), args in uniform6(any_value())) {
+        let mut piece = conditions.iter().rev().fold(answer(1), |rest, arg| when(*arg, rest));
+        piece.extend(answer(2));
+        let filter = Filter::from_program(0, &to_bytes(&piece));
+        let (got, _) = run(&filter, Call::new(Abi::X86_64, 0, args));
+        let all = conditions.iter().all(|arg| holds(arg, &args));
+        prop_assert_eq!(got, if all { 1 } else { 2 });
+    }
 }

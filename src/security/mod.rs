@@ -3,15 +3,16 @@
 //! [`plan`] decides it from a container's options, in the monitor; [`SecurityPlan::apply`] carries out
 //! the part that concerns the process, in the container's init. Masking files is up to `rootfs`.
 
+mod bpf;
 pub mod caps;
 mod compile;
 #[cfg(test)]
 mod interpreter;
 pub mod masks;
-mod prelude;
 pub mod profile;
 pub mod profile_json;
 pub mod seccomp;
+mod syscalls;
 mod target;
 
 use caps::{CapabilitySet, InvalidCapability};

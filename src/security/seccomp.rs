@@ -2,13 +2,9 @@
 //! profiles, compiled here. Runs in the client and the monitor; only [`Filter::load`] runs in the
 //! container's init.
 
-use std::fs::File;
-
-use nix::sys::memfd::{MFdFlags, memfd_create};
-
+use super::bpf::{INSTRUCTION, to_bytes};
 use super::caps::CapabilitySet;
 use super::compile::{CompileError, compile as compile_rules};
-use super::prelude::INSTRUCTION;
 use super::profile::{Host, Profile, kernel_version};
 use super::profile_json::InvalidProfile;
 use super::target::Arch;
@@ -37,8 +33,8 @@ pub enum SeccompError {
     Profile(#[from] InvalidProfile),
     #[error(transparent)]
     Compile(#[from] CompileError),
-    #[error("no memory file to compile a seccomp profile in")]
-    Scratch(#[from] sys::Error),
+    #[error("seccomp profiles cannot be compiled: the kernel's release is unknown")]
+    Kernel(#[from] sys::Error),
     #[error("seccomp profiles cannot be compiled: no table for the architecture {0}")]
     Arch(&'static str),
     #[error("seccomp profiles cannot be compiled: unreadable kernel release {0:?}")]
@@ -54,7 +50,7 @@ pub fn default_filter() -> Filter {
 }
 
 /// The default profile's filter for a container's bounding set: ready-made for the usual sets,
-/// compiled now (some 20 ms) for the rest.
+/// compiled now for the rest.
 pub fn default_filter_for(caps: CapabilitySet) -> Result<Filter, SeccompError> {
     match ready_program(caps) {
         Some(program) => Ok(Filter::from_program(ready::FLAGS, program)),
@@ -62,16 +58,13 @@ pub fn default_filter_for(caps: CapabilitySet) -> Result<Filter, SeccompError> {
     }
 }
 
-/// The filter of a profile for a container's bounding set on this host. Takes some 20 ms: callers
-/// keep the result ([`Filter::to_bytes`]).
+/// The filter of a profile for a container's bounding set on this host.
 pub fn compile(profile: &Profile, caps: CapabilitySet) -> Result<Filter, SeccompError> {
     let name = std::env::consts::ARCH;
     let arch = Arch::from_rust(name).ok_or(SeccompError::Arch(name))?;
     let host = Host { arch, caps, kernel: running_kernel()? };
-    let scratch = memfd_create("seccomp", MFdFlags::MFD_CLOEXEC)
-        .call("memfd_create", || "\"seccomp\", MFD_CLOEXEC".to_owned())?;
-    let program = compile_rules(profile, host, File::from(scratch))?;
-    Ok(Filter::from_program(profile.flags, &program))
+    let program = compile_rules(profile, host)?;
+    Ok(Filter::from_program(profile.flags, &to_bytes(&program)))
 }
 
 /// The profile behind [`default_filter`], docker's default.

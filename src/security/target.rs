@@ -86,11 +86,6 @@ impl Abi {
         }
     }
 
-    /// `SCMP_ARCH_*` of seccomp.h: the audit value, except for x32.
-    pub fn scmp(self) -> u32 {
-        if self == Abi::X32 { 0x4000_003e } else { self.audit() }
-    }
-
     /// `AUDIT_ARCH_*` of linux/audit.h: what a filter sees in `seccomp_data.arch`.
     pub fn audit(self) -> u32 {
         match self {

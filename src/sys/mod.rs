@@ -4,7 +4,6 @@
 
 pub mod capability;
 pub mod error;
-pub mod libseccomp;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
