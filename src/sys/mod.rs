@@ -3,7 +3,9 @@
 #![allow(unsafe_code, reason = "this is the one module that may hold unsafe code")]
 
 pub mod capability;
+pub mod confine;
 pub mod error;
+pub mod lifeline;
 pub mod message;
 pub mod mount;
 pub mod namespace;

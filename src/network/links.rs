@@ -1,0 +1,200 @@
+//! Devices and kernel settings of the container's network namespace, set by init before the
+//! container's program; and what can be seen of the host's network, read by the monitor.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::SockaddrStorage;
+
+use super::plan::{HostNetwork, Plan, Stack, Tools};
+use crate::sys;
+use crate::sys::error::Context;
+use crate::sys::netlink::RouteSocket;
+
+/// An address of the documentation range (RFC 5737): stands for "somewhere outside". No packet
+/// is ever sent to it.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// Where programs are looked for after `PATH`: a user's often lacks these.
+const MORE_PROGRAMS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/sbin", "/bin"];
+
+/// The device name both stacks give the container, as docker does.
+pub const DEVICE: &str = "eth0";
+
+/// Packets that may wait in the device's queue. pasta's senders overrun the kernel's 1000 at
+/// this packet size, and lost packets cost more than half of its speed outwards.
+const PASTA_QUEUE: u32 = 10_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("cannot set up the container's network devices")]
+    Netlink(#[from] sys::Error),
+    #[error("cannot write {value:?} to {}", path.display())]
+    Sysctl { path: PathBuf, value: String, source: io::Error },
+}
+
+/// Brings up the loopback device of the caller's network namespace (init's first network step),
+/// and puts the container's address on it when there is no other device to carry it.
+pub fn loopback_up(plan: &Plan) -> Result<(), LinkError> {
+    let socket = RouteSocket::open()?;
+    socket.loopback_up()?;
+    if let Some(address) = plan.address().filter(|_| plan.address_on_loopback) {
+        socket.add_loopback_address(IpAddr::V4(address))?;
+    }
+    Ok(())
+}
+
+/// What only works once the stack's device is there: called by init after the stack is ready.
+pub fn tune_device(plan: &Plan) -> Result<(), LinkError> {
+    if let Stack::Pasta(_) = plan.stack {
+        RouteSocket::open()?.set_queue_length(DEVICE, PASTA_QUEUE)?;
+    }
+    Ok(())
+}
+
+/// Kernel settings of a container's own network namespace: file below /proc/sys, value, and
+/// whether the container cannot do without it.
+///
+/// `highest_gid` is the highest group id mapped in the container's user namespace.
+pub fn sysctls(plan: &Plan, highest_gid: u32) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        // As docker: a container's users bind to port 80, and ping needs no capability. The
+        // kernel refuses a range that ends above the mapped ids.
+        ("net/ipv4/ip_unprivileged_port_start", "0".to_owned()),
+        ("net/ipv4/ping_group_range", format!("0 {highest_gid}")),
+    ];
+    if plan.ipv6 {
+        // The stack's addresses are unique by construction: do not wait a second to find out.
+        settings.push(("net/ipv6/conf/default/accept_dad", "0".to_owned()));
+    }
+    settings
+}
+
+/// Writes [`sysctls`] of the caller's network namespace, before the stack brings its device.
+/// `proc_sys`: a /proc/sys that is trusted and writable.
+pub fn write_sysctls(proc_sys: &Path, settings: &[(&str, String)]) -> Result<(), LinkError> {
+    for (name, value) in settings {
+        let path = proc_sys.join(name);
+        let written =
+            OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
+        match written {
+            Ok(()) => {}
+            // A kernel without IPv6 has no setting for it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && name.contains("ipv6") => {}
+            Err(source) => return Err(LinkError::Sysctl { path, value: value.clone(), source }),
+        }
+    }
+    Ok(())
+}
+
+/// Looks for the user-mode stacks along `path` (a `PATH` value) and in the usual places.
+pub fn find_tools(path: &OsStr) -> Tools {
+    let find = |name: &str| {
+        let more = MORE_PROGRAMS.iter().map(PathBuf::from);
+        let mut candidates = std::env::split_paths(path).filter(|dir| dir.is_absolute()).chain(more);
+        candidates.find_map(|dir| {
+            let file = dir.join(name);
+            nix::unistd::access(&file, nix::unistd::AccessFlags::X_OK).ok().map(|()| file)
+        })
+    };
+    let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun").is_ok();
+    Tools { slirp4netns: find("slirp4netns"), pasta: find("pasta"), tun }
+}
+
+/// Looks at the network of the calling process.
+pub fn host_network() -> Result<HostNetwork, LinkError> {
+    let mut host = HostNetwork { outbound: outbound_address(), ..HostNetwork::default() };
+    for interface in nix::ifaddrs::getifaddrs().call("getifaddrs", String::new)? {
+        let Some(address) = interface.address.as_ref().and_then(internet) else { continue };
+        let prefix = interface.netmask.as_ref().and_then(internet).map_or(0, prefix_length);
+        host.addresses.push((address, prefix));
+    }
+    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    host.ipv6 = has_ipv6_default(&routes);
+    Ok(host)
+}
+
+fn internet(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+}
+
+fn prefix_length(mask: IpAddr) -> u8 {
+    let ones = match mask {
+        IpAddr::V4(mask) => u32::from(mask).leading_ones(),
+        IpAddr::V6(mask) => u128::from(mask).leading_ones(),
+    };
+    u8::try_from(ones).unwrap_or(0)
+}
+
+/// The source address the kernel would use for the outside. Connecting a datagram socket picks
+/// it and sends nothing.
+fn outbound_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((OUTSIDE, 9)).ok()?;
+    match socket.local_addr().ok()? {
+        SocketAddr::V4(v4) => Some(*v4.ip()).filter(|ip| !ip.is_loopback()),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+/// A default route by way of a real device, in the form of /proc/net/ipv6_route.
+fn has_ipv6_default(routes: &str) -> bool {
+    routes.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        matches!(fields[..], [destination, "00", .., device]
+            if destination.bytes().all(|b| b == b'0') && device != "lo")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::plan;
+    use super::*;
+    use crate::spec::container::NetworkMode;
+
+    #[test]
+    fn an_unreachable_default_route_is_none() {
+        let real = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+                    fd000000000000000000000000000001 00000400 00000002 00000000 00000003     eth0\n";
+        let none = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+                    00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n\
+                    fd000000000000000000000000000000 40 00000000000000000000000000000000 00 \
+                    00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n";
+        assert!(has_ipv6_default(real));
+        assert!(!has_ipv6_default(none));
+    }
+
+    #[test]
+    fn ping_is_allowed_up_to_the_highest_mapped_group() {
+        let plan = plan(&NetworkMode::None, &[], &Tools::default(), &HostNetwork::default()).expect("plan");
+        assert_eq!(
+            sysctls(&plan, 65536),
+            [
+                ("net/ipv4/ip_unprivileged_port_start", "0".to_owned()),
+                ("net/ipv4/ping_group_range", "0 65536".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn the_host_is_seen() {
+        let host = host_network().expect("host");
+        let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
+        assert!(host.addresses.contains(&loopback), "{host:?}");
+    }
+
+    #[test]
+    fn tools_are_found_along_the_path() {
+        let dir = tempfile::tempdir().expect("dir");
+        let program = dir.path().join("pasta");
+        std::fs::write(&program, "").expect("write");
+        assert_ne!(find_tools(dir.path().as_os_str()).pasta.as_ref(), Some(&program));
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("chmod");
+        assert_eq!(find_tools(dir.path().as_os_str()).pasta, Some(program));
+    }
+}
