@@ -100,13 +100,9 @@ impl Fake {
     }
 }
 
-/// A client that does not keep tests waiting.
+/// A client that does not pause for long between tries.
 pub fn client(options: Options) -> Client {
-    Client::new(Options {
-        stall_limit: Duration::from_millis(150),
-        retry_pause: Duration::from_millis(1),
-        ..options
-    })
+    Client::new(Options { retry_pause: Duration::from_millis(1), ..options })
 }
 
 pub fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {

@@ -306,7 +306,9 @@ fn what_may_pass_is_tried_again() {
 
     let silence = Duration::from_millis(500);
     let fake = Fake::start(move |_| Reply { silence, ..served(simple_manifest(), OCI_MANIFEST) });
-    assert!(matches!(resolve(&fake, "x"), Err(Error::Stalled { .. })));
+    let impatient = Options { stall_limit: Duration::from_millis(100), ..Options::default() };
+    let stalled = fake::client(impatient).resolve(&fake.image("x"), &host());
+    assert!(matches!(stalled, Err(Error::Stalled { .. })));
     assert_eq!(fake.requests().len(), 3);
 }
 
