@@ -1,1 +1,2 @@
-//! TBD
+//! The verbs: one file for each thing that can be done.
+pub mod image;

@@ -8,7 +8,7 @@ mod auth;
 mod blob;
 mod error;
 #[cfg(test)]
-mod fake;
+pub mod fake;
 mod manifest;
 mod names;
 mod proxy;

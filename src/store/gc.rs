@@ -58,18 +58,41 @@ impl ImageIndex<'_> {
         let store = self.store();
         let images = store.images()?;
         let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).chain(also_used).collect();
-        let staging = store.stage()?;
-        let mut removed = Vec::new();
-        for name in names_in(&store.layout.layers())? {
-            let Some(diff_id) = digest_from_hex(&name) else { continue };
-            if !used.contains(&diff_id) && store.withdraw_layer(&diff_id, &staging)? {
-                removed.push(diff_id);
-            }
-        }
+        let layers = names_in(&store.layout.layers())?;
+        let unused = layers.iter().filter_map(|name| digest_from_hex(name)).filter(|id| !used.contains(id));
+        let removed = self.remove_layers(namespace, unused)?;
         let ids: HashSet<&Digest> = images.iter().map(|image| &image.id).collect();
         let manifests: HashSet<&Digest> = images.iter().filter_map(|image| image.manifest.as_ref()).collect();
         remove_unused(&store.layout.configs(), &ids)?;
         remove_unused(&store.layout.manifests(), &manifests)?;
+        Ok(removed)
+    }
+
+    /// Takes back layers that were made for an image that did not come to be, unless another image
+    /// has them by now. Returns the diff ids of the layers removed.
+    pub fn discard(
+        &self,
+        namespace: WorkerNamespace<'_>,
+        made: &HashSet<Digest>,
+    ) -> Result<Vec<Digest>, layers::Error> {
+        let images = self.store().images()?;
+        let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).collect();
+        self.remove_layers(namespace, made.iter().filter(|id| !used.contains(id)).cloned())
+    }
+
+    /// Removes layers, except those that somebody holds.
+    fn remove_layers(
+        &self,
+        namespace: WorkerNamespace<'_>,
+        unused: impl Iterator<Item = Digest>,
+    ) -> Result<Vec<Digest>, layers::Error> {
+        let staging = self.store().stage()?;
+        let mut removed = Vec::new();
+        for diff_id in unused {
+            if self.store().withdraw_layer(&diff_id, &staging)? {
+                removed.push(diff_id);
+            }
+        }
         if !removed.is_empty() {
             let worker = Worker::spawn(namespace)?;
             let place = File::open(staging.path()).at("open", staging.path())?;
