@@ -55,6 +55,8 @@ pub enum Error {
     UnexpectedStatus { url: String, status: u16, detail: String },
     #[error("{host} redirects too often")]
     TooManyRedirects { host: String },
+    #[error("cannot fetch that address")]
+    BadAddress { source: InvalidUrl },
     #[error("{host} redirects to an unusable address")]
     BadRedirect { host: String, source: InvalidUrl },
     #[error("{host} redirects from https to plain http ({location}); not followed")]

@@ -6,6 +6,7 @@
 
 mod auth;
 mod blob;
+mod download;
 mod error;
 #[cfg(test)]
 pub mod fake;
@@ -29,6 +30,7 @@ use ureq::http::{HeaderMap, Response, header};
 
 pub use auth::Credentials;
 pub use blob::BlobReader;
+pub use download::Download;
 pub use error::{Error, Result};
 pub use manifest::Descriptor;
 pub use proxy::Proxies;

@@ -412,6 +412,27 @@ fn a_configuration_has_a_limit() {
 }
 
 #[test]
+fn a_file_from_the_web() {
+    let fake = Fake::start(|request| match request.path.as_str() {
+        "/moved" => Reply::new(302, "").header("Location", "/file?x"),
+        "/file?x" => Reply::new(200, blob()),
+        "/cut" => Reply { cut: Some(100), ..Reply::new(200, blob()) },
+        _ => Reply::new(404, ""),
+    });
+    let client = fake::client(Options::default());
+    let fetch = |path: &str| -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut download = client.download(&format!("http://{}{path}", fake.address))?;
+        download.read_to_end(&mut bytes).map_err(|e| Error::from_io(e).expect("a typed error"))?;
+        Ok(bytes)
+    };
+    assert_eq!(fetch("/moved").unwrap(), blob());
+    assert!(matches!(fetch("/cut"), Err(Error::Broken { .. })));
+    assert!(matches!(fetch("/none"), Err(Error::UnexpectedStatus { status: 404, .. })));
+    assert!(matches!(client.download("ftp://x/y"), Err(Error::BadAddress { .. })));
+}
+
+#[test]
 fn options_come_from_the_environment() {
     let options = Options::from_environment(|name| match name {
         "https_proxy" => Some("http://p:1".into()),
