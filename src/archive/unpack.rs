@@ -250,7 +250,7 @@ impl<R: Read, W: Write> Unpacker<R, W> {
     fn file(&mut self, entry: &Entry) -> Result<(), Error> {
         let (place, mut file) = self.tree.create_file(entry)?;
         self.each_piece(entry.data, |piece, _| {
-            file.write_all(piece).map_err(|error| write_error(&entry.path, &error))
+            file.write_all(piece).map_err(|error| write_error(&entry.path, piece.len(), &error))
         })?;
         let number = match entry.data {
             0 => None,
@@ -264,7 +264,8 @@ impl<R: Read, W: Write> Unpacker<R, W> {
         let (place, file) = self.tree.create_file(entry)?;
         for &(start, length) in &map.regions {
             self.each_piece(length, |piece, done| {
-                file.write_all_at(piece, start + done).map_err(|error| write_error(&entry.path, &error))
+                file.write_all_at(piece, start + done)
+                    .map_err(|error| write_error(&entry.path, piece.len(), &error))
             })?;
         }
         file.set_len(map.file_size).map_err(|error| write_error(&entry.path, &error))?;
@@ -356,11 +357,11 @@ fn record_error(error: io::Error) -> Error {
     Error::Record { detail: error.to_string() }
 }
 
-fn write_error(path: &[u8], error: &io::Error) -> Error {
+fn write_error(path: &[u8], length: usize, error: &io::Error) -> Error {
     let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
     Error::System {
         path: shown(path),
-        source: FailedCall { call: "write".into(), args: String::new(), errno },
+        source: FailedCall { call: "write".into(), args: format!("{length} bytes"), errno },
     }
 }
 

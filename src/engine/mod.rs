@@ -1,2 +1,3 @@
-//! The verbs: one file for each thing that can be done.
+//! TBD
+
 pub mod image;

@@ -4,7 +4,7 @@
 //! hashed again and given to an id worker that unpacks them meanwhile. A layer appears in the store
 //! when both digests were right.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,8 +20,6 @@ use crate::store::worker;
 
 /// As many as docker fetches at once.
 const THREADS_MAX: usize = 3;
-/// What is decompressed at a time.
-const BUFFER: usize = 256 * 1024;
 
 /// A layer that is not in the store.
 #[derive(Debug, Clone)]
@@ -50,6 +48,9 @@ pub fn all(work: &Work, missing: &[Missing]) -> Result<Vec<Layer>, Error> {
     let failure = Mutex::new(None);
     let run = || {
         while let Some(layer) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
             match one(work, layer, &stop) {
                 Ok(layer) => done.lock().unwrap_or_else(PoisonError::into_inner).push(layer),
                 Err(error) => {
@@ -82,15 +83,12 @@ fn one(work: &Work, layer: &Missing, stop: &AtomicBool) -> Result<Layer, Error> 
     let Missing { blob, diff_id } = layer;
     let digest = || blob.digest.clone();
     let tell = |state| work.progress.layer(&blob.digest, state);
-    if stop.load(Ordering::Relaxed) {
-        return Err(Error::Stopped { layer: digest() });
-    }
-    let mut source = Counted { blob: work.client.blob(work.reference, blob)?, done: 0, work, layer };
+    let mut source = Counted { blob: work.client.blob(work.reference, blob)?, done: 0, work, layer, stop };
     let mut writer = work
         .store
         .layer_writer(work.unpacking.namespace(), work.unpacking.whiteouts, diff_id.algorithm())
         .map_err(|source| Error::Layer { layer: digest(), source })?;
-    if let Err(error) = unpack(&mut source, &mut writer, blob, stop) {
+    if let Err(error) = unpack(&mut source, &mut writer, blob) {
         let reason = if is_about_content(&error) { drain(&mut source, blob).err() } else { None };
         return Err(reason.unwrap_or(error));
     }
@@ -104,33 +102,16 @@ fn one(work: &Work, layer: &Missing, stop: &AtomicBool) -> Result<Layer, Error> 
 }
 
 /// Decompresses a blob into the writer.
-fn unpack(
-    source: &mut Counted,
-    writer: &mut LayerWriter,
-    blob: &Descriptor,
-    stop: &AtomicBool,
-) -> Result<(), Error> {
+fn unpack(source: &mut Counted, writer: &mut LayerWriter, blob: &Descriptor) -> Result<(), Error> {
     let layer = || blob.digest.clone();
     let mut decoder = compress::decoder(source).map_err(|error| match error {
         compress::Error::Read(source) => unreadable(blob, source),
         source => Error::Compression { layer: layer(), source },
     })?;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = match decoder.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(blob, error)),
-        };
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Stopped { layer: layer() });
-        }
-        writer.write_all(&buffer[..length]).map_err(|source| match source.downcast::<layers::Error>() {
-            Ok(source) => Error::Layer { layer: layer(), source },
-            Err(source) => Error::Write { layer: layer(), source },
-        })?;
-    }
+    writer.copy_from(&mut decoder).map(drop).map_err(|error| match error {
+        layers::Error::Read(source) => unreadable(blob, source),
+        source => Error::Layer { layer: layer(), source },
+    })
 }
 
 /// Reads a blob to its verified end.
@@ -158,16 +139,21 @@ fn is_about_content(error: &Error) -> bool {
     }
 }
 
-/// Tells how much of a blob has arrived.
+/// A blob that tells how much of it has arrived, and ends when nobody wants it.
 struct Counted<'a> {
     blob: BlobReader<'a>,
     done: u64,
     work: &'a Work<'a>,
     layer: &'a Missing,
+    /// Another layer failed: this one is not wanted any more.
+    stop: &'a AtomicBool,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("another layer failed"));
+        }
         let length = self.blob.read(buffer)?;
         self.done += length as u64;
         let total = self.layer.blob.size;

@@ -124,10 +124,6 @@ pub enum Error {
     Damaged { layer: Digest, source: std::io::Error },
     #[error("cannot unpack layer {layer}")]
     Layer { layer: Digest, source: layers::Error },
-    #[error("cannot hand layer {layer} to the id worker")]
-    Write { layer: Digest, source: std::io::Error },
-    #[error("layer {layer} was not fetched because another one failed")]
-    Stopped { layer: Digest },
 }
 
 /// Pulls an image. Nothing is written when the registry's image is the one that is here.
