@@ -40,7 +40,7 @@ fn sniff(start: &[u8]) -> Result<Compression, Error> {
 }
 
 /// The uncompressed stream of `input`: gzip (all members), zstd (all frames) or plain.
-pub fn decoder<R: Read + Send + 'static>(input: R) -> Result<Box<dyn Read + Send>, Error> {
+pub fn decoder<'a, R: Read + Send + 'a>(input: R) -> Result<Box<dyn Read + Send + 'a>, Error> {
     let mut input = Prefixed { start: Vec::new(), taken: 0, rest: input };
     input.read_start(4).map_err(Error::Read)?;
     let compression = sniff(&input.start)?;

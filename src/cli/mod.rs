@@ -1,1 +1,2 @@
-//! TBD
+//! Words in, words out.
+pub mod progress;

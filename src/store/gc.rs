@@ -74,6 +74,21 @@ impl ImageIndex<'_> {
         remove_unused(&store.layout.manifests(), &manifests)?;
         Ok(garbage)
     }
+
+    /// Takes out layers that were made for an image that did not come to be, unless another image
+    /// has them by now.
+    pub fn discard(&self, made: &HashSet<Digest>) -> Result<Garbage, layers::Error> {
+        let store = self.store();
+        let images = store.images()?;
+        let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).collect();
+        let mut garbage = Garbage { staging: store.stage()?, layers: Vec::new() };
+        for diff_id in made.iter().filter(|id| !used.contains(id)) {
+            if store.withdraw_layer(diff_id, &garbage.staging)? {
+                garbage.layers.push(diff_id.clone());
+            }
+        }
+        Ok(garbage)
+    }
 }
 
 /// Layers that are no longer there but still take space. The index need not be locked any more to

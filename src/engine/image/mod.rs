@@ -1,8 +1,10 @@
 //! What is done with images: one file per verb. No printing, no arguments, no network but `pull`'s.
 
+mod fetch;
 pub mod import;
 pub mod inspect;
 pub mod list;
+pub mod pull;
 pub mod remove;
 pub mod tag;
 
@@ -66,5 +68,7 @@ impl From<(String, InvalidReference)> for Error {
     }
 }
 
+#[cfg(test)]
+mod pull_tests;
 #[cfg(test)]
 mod tests;
