@@ -45,6 +45,13 @@ impl Digest {
         Digest { algorithm, hex: bytes.iter().map(|b| format!("{b:02x}")).collect() }
     }
 
+    /// The digest of bytes that are in memory as a whole.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -56,6 +63,31 @@ impl Digest {
     /// The first 12 hex digits, as tables show it.
     pub fn short(&self) -> &str {
         &self.hex[..12]
+    }
+}
+
+/// Computes a digest over bytes given piece by piece.
+#[derive(Clone)]
+pub struct Hasher {
+    algorithm: Algorithm,
+    context: ring::digest::Context,
+}
+
+impl Hasher {
+    pub fn new(algorithm: Algorithm) -> Hasher {
+        let ring_algorithm = match algorithm {
+            Algorithm::Sha256 => &ring::digest::SHA256,
+            Algorithm::Sha512 => &ring::digest::SHA512,
+        };
+        Hasher { algorithm, context: ring::digest::Context::new(ring_algorithm) }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.context.update(bytes);
+    }
+
+    pub fn finish(self) -> Digest {
+        Digest::from_bytes(self.algorithm, self.context.finish().as_ref())
     }
 }
 
@@ -107,6 +139,17 @@ mod tests {
         assert_eq!(digest.to_string(), text);
         assert_eq!(digest.short(), "0a0a0a0a0a0a");
         assert_eq!(Digest::from_bytes(Algorithm::Sha256, &[0x0a; 32]), digest);
+    }
+
+    #[test]
+    fn hashes_piece_by_piece() {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(b"ab");
+        hasher.update(b"c");
+        let digest = hasher.finish();
+        assert_eq!(digest, Digest::of(Algorithm::Sha256, b"abc"));
+        assert_eq!(digest.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert!(Digest::of(Algorithm::Sha512, b"abc").hex().starts_with("ddaf35a193617abacc417349ae204131"));
     }
 
     #[test]
