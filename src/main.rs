@@ -22,5 +22,6 @@ mod userns;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let argv: Vec<_> = std::env::args_os().skip(1).collect();
+    cli::main(&argv)
 }

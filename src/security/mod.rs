@@ -1,1 +1,4 @@
-//! TBD
+//! STAND-IN until the security branch is merged.
+
+pub mod caps;
+pub mod masks;
