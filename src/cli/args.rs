@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn the_last_of_a_repeated_flag_wins_and_lists_grow() {
-        let line = ["--name", "a", "--name=b", "--rm", "--rm=false", "-e", "A", "--env=B=1", "-eC", "-e=D", "i"];
+        let line =
+            ["--name", "a", "--name=b", "--rm", "--rm=false", "-e", "A", "--env=B=1", "-eC", "-e=D", "i"];
         let (flags, _) = try_parse(&FIRST, &line).unwrap();
         assert_eq!(flags.name.as_deref(), Some("b"));
         assert!(!flags.rm);

@@ -77,7 +77,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 /// The help of a noun: what can be done to a container, an image, the system.
 pub fn noun(noun: &str, about: &str, verbs: &[&Verb]) -> String {
     let mut text = format!("Usage:  coracle {noun} COMMAND\n\n{about}\n\nCommands:\n");
-    let mut rows: Vec<(&str, &str)> = verbs.iter().filter_map(|v| Some((short_form(v, noun)?, v.about))).collect();
+    let mut rows: Vec<(&str, &str)> =
+        verbs.iter().filter_map(|v| Some((short_form(v, noun)?, v.about))).collect();
     rows.sort();
     list(&mut text, &rows);
     let _ = write!(text, "\nRun 'coracle {noun} COMMAND --help' for more information on a command.\n");

@@ -1,0 +1,49 @@
+//! `coracle import`: make an image of one layer from an archive of a root file system.
+
+use std::process::ExitCode;
+
+use crate::cli::args::{Arity, Verb, missing_short};
+use crate::cli::error::CommandError;
+use crate::cli::{Command, Context};
+use crate::engine::image::import::{Request, Source, import};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Say this in the image's history
+    #[arg(short, long, value_name = "string")]
+    message: Option<String>,
+    /// The platform the files are for (os[/arch[/variant]])
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+}
+
+impl Command for Args {
+    const VERB: Verb = Verb {
+        forms: &["image import", "import"],
+        about: "Make an image from an archive of a root file system",
+        usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+        arity: Arity::Between(1, 2),
+        missing: &[missing_short("change", 'c')],
+        ..Verb::PLAIN
+    };
+
+    fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
+        let Args { message, platform } = self;
+        let request = Request {
+            source: source(&words[0]),
+            name: words.get(1).map(|text| text.parse()).transpose().map_err(CommandError::failure)?,
+            platform: platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?,
+            message: message.unwrap_or_default(),
+        };
+        let id = import(context.engine()?, &request).map_err(CommandError::failure)?;
+        context.ui.line(&id.to_string()).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+fn source(text: &str) -> Source {
+    match text {
+        "-" => Source::Stdin,
+        url if url.starts_with("http://") || url.starts_with("https://") => Source::Url(url.to_owned()),
+        path => Source::File(path.into()),
+    }
+}

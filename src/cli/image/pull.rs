@@ -1,0 +1,87 @@
+//! `coracle pull`: fetch an image; and the pull that `run` and `create` may need first.
+
+use std::process::ExitCode;
+
+use crate::cli::args::{Arity, Verb, missing, missing_short};
+use crate::cli::error::CommandError;
+use crate::cli::{Command, Context};
+use crate::engine::container::create::{self, PullPolicy};
+use crate::engine::image::pull::{Progress, Report, Request, is_stored, pull};
+use crate::spec::image_ref::ImageRef;
+
+/// The image that needs no pull: the host's own files.
+const BUILT_IN: &str = "host";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Take the image for this platform (os[/arch[/variant]])
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// Print the image's name only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Command for Args {
+    const VERB: Verb = Verb {
+        forms: &["image pull", "pull"],
+        about: "Download an image from a registry",
+        usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+        arity: Arity::Exactly(1),
+        missing: &[missing_short("all-tags", 'a'), missing("disable-content-trust")],
+        ..Verb::PLAIN
+    };
+
+    fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
+        let Args { platform, quiet } = self;
+        let platform = platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
+        let request = Request { reference: reference(&words[0])?, platform };
+        let report = pull(context.engine()?, &request, &Silent).map_err(CommandError::failure)?;
+        let name = request.reference.to_string();
+        let text = if quiet { format!("{name}\n") } else { summary(&request.reference, &report, &name) };
+        context.ui.print(&text).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+fn reference(text: &str) -> Result<ImageRef, CommandError> {
+    text.parse().map_err(CommandError::failure)
+}
+
+/// docker's last lines: what came, whether it was new, and the full name.
+fn summary(reference: &ImageRef, report: &Report, name: &str) -> String {
+    let familiar = reference.familiar();
+    let status = match report.downloaded {
+        true => format!("Downloaded newer image for {familiar}"),
+        false => format!("Image is up to date for {familiar}"),
+    };
+    format!("Digest: {}\nStatus: {status}\n{name}\n", report.digest)
+}
+
+/// Makes sure that a container's image is there, as `--pull` says.
+pub fn for_container(request: &create::Request, context: &Context) -> Result<(), CommandError> {
+    if request.image == BUILT_IN {
+        return Ok(());
+    }
+    let stored = || is_stored(context.engine()?, &request.image).map_err(CommandError::failure);
+    match request.pull {
+        PullPolicy::Never => return Ok(()),
+        PullPolicy::Missing if stored()? => return Ok(()),
+        PullPolicy::Missing | PullPolicy::Always => {}
+    }
+    let reference = reference(&request.image)?;
+    if request.pull == PullPolicy::Missing && !request.quiet {
+        context.ui.message(&format!("Unable to find image '{}' locally", reference.familiar()));
+    }
+    let pull_request = Request { reference, platform: request.platform.clone() };
+    let report = pull(context.engine()?, &pull_request, &Silent).map_err(CommandError::failure)?;
+    if !request.quiet {
+        // On stderr: `id=$(coracle run -d redis)` wants the id alone.
+        let text = summary(&pull_request.reference, &report, "");
+        context.ui.message(text.trim_end());
+    }
+    Ok(())
+}
+
+struct Silent;
+
+impl Progress for Silent {}
