@@ -141,3 +141,13 @@ fn the_help_is_laid_out_as_dockers() {
     insta::assert_snapshot!(text);
     assert!(text.lines().all(|line| line.chars().count() <= 80));
 }
+
+#[test]
+fn the_page_about_docker_names_everything_that_is_missing() {
+    let page = include_str!("../../../docs/docker-compatibility.md");
+    for missing in MISSING {
+        let long = format!("--{}", missing.long);
+        let named = page.split(|c: char| c.is_whitespace() || "`/;.,".contains(c)).any(|word| word == long);
+        assert!(named, "{long}");
+    }
+}
