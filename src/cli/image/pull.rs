@@ -6,8 +6,10 @@ use crate::cli::args::{Arity, Verb, missing, missing_short};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
 use crate::engine::container::create::{self, PullPolicy};
-use crate::engine::image::pull::{Progress, Report, Request, is_stored, pull};
+use crate::engine::image::pull::{LayerState, Progress, Report, Request};
+use crate::spec::digest::Digest;
 use crate::spec::image_ref::ImageRef;
+use crate::store::images;
 
 /// The image that needs no pull: the host's own files.
 const BUILT_IN: &str = "host";
@@ -36,7 +38,7 @@ impl Command for Args {
         let Args { platform, quiet } = self;
         let platform = platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
         let request = Request { reference: reference(&words[0])?, platform };
-        let report = pull(context.engine()?, &request, &Silent).map_err(CommandError::failure)?;
+        let report = context.engine()?.pull(&request, &Silent).map_err(CommandError::failure)?;
         let name = request.reference.to_string();
         let text = if quiet { format!("{name}\n") } else { summary(&request.reference, &report, &name) };
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
@@ -62,7 +64,11 @@ pub fn for_container(request: &create::Request, context: &Context) -> Result<(),
     if request.image == BUILT_IN {
         return Ok(());
     }
-    let stored = || is_stored(context.engine()?, &request.image).map_err(CommandError::failure);
+    let stored = || match context.engine()?.store.find_image(&request.image) {
+        Ok(_) => Ok(true),
+        Err(images::Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(CommandError::failure(error)),
+    };
     match request.pull {
         PullPolicy::Never => return Ok(()),
         PullPolicy::Missing if stored()? => return Ok(()),
@@ -73,7 +79,7 @@ pub fn for_container(request: &create::Request, context: &Context) -> Result<(),
         context.ui.message(&format!("Unable to find image '{}' locally", reference.familiar()));
     }
     let pull_request = Request { reference, platform: request.platform.clone() };
-    let report = pull(context.engine()?, &pull_request, &Silent).map_err(CommandError::failure)?;
+    let report = context.engine()?.pull(&pull_request, &Silent).map_err(CommandError::failure)?;
     if !request.quiet {
         // On stderr: `id=$(coracle run -d redis)` wants the id alone.
         let text = summary(&pull_request.reference, &report, "");
@@ -82,6 +88,11 @@ pub fn for_container(request: &create::Request, context: &Context) -> Result<(),
     Ok(())
 }
 
+/// `-q`: only the result is told.
 struct Silent;
 
-impl Progress for Silent {}
+impl Progress for Silent {
+    fn started(&self, _reference: &ImageRef) {}
+
+    fn layer(&self, _blob: &Digest, _state: LayerState) {}
+}
