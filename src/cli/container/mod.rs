@@ -34,6 +34,5 @@ fn no_terminal() -> CommandError {
 
 /// A signal as `-s` takes it: a name with or without `SIG`, or a number.
 fn signal(text: &str) -> Result<i32, CommandError> {
-    let signal: Result<crate::spec::signal::Signal, _> = text.parse();
-    signal.map(|signal| signal.number()).map_err(CommandError::failure)
+    crate::spec::signal::parse(text).map_err(CommandError::failure)
 }

@@ -7,7 +7,9 @@ use crate::cli::args::{Missing, missing, missing_short};
 use crate::cli::error::CommandError;
 use crate::engine::container::create::{PullPolicy, Request};
 use crate::spec::container::{NetworkMode, Seccomp};
-use crate::spec::{env, mount, platform, port};
+use crate::spec::env::{self, EnvChange};
+use crate::spec::name::ContainerName;
+use crate::spec::{mount, platform, port};
 
 #[derive(Debug, clap::Args)]
 pub struct CreateFlags {
@@ -174,7 +176,7 @@ pub const MISSING: &[Missing] = &[
 ];
 
 /// `--env-file` and `-e` of this process's caller, as `exec` takes them.
-pub fn own_environment(files: &[PathBuf], own: &[String]) -> Result<Vec<String>, CommandError> {
+pub fn own_environment(files: &[PathBuf], own: &[String]) -> Result<Vec<EnvChange>, CommandError> {
     with_caller(|caller| environment(files, own, caller))
 }
 
@@ -182,7 +184,7 @@ pub fn own_environment(files: &[PathBuf], own: &[String]) -> Result<Vec<String>,
 pub fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
     let cwd = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let variable = |key: &str| std::env::var(key).ok();
-    let read = |path: &Path| std::fs::read_to_string(path);
+    let read = |path: &Path| std::fs::read(path);
     work(&Caller { cwd: &cwd, variable: &variable, read: &read })
 }
 
@@ -192,7 +194,7 @@ pub struct Caller<'a> {
     pub cwd: &'a Path,
     /// Looks up one of the caller's own environment variables.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    pub read: &'a dyn Fn(&Path) -> std::io::Result<String>,
+    pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
 }
 
 impl CreateFlags {
@@ -208,7 +210,7 @@ impl CreateFlags {
         Ok(Request {
             image,
             command: words.collect(),
-            name: self.name.filter(|name| !name.is_empty()),
+            name: container_name(self.name.as_deref())?,
             pull: pull_policy(self.pull.as_deref())?,
             quiet: self.quiet,
             platform: self.platform.as_deref().map(platform_of).transpose()?,
@@ -237,6 +239,11 @@ impl CreateFlags {
             cidfile: self.cidfile,
         })
     }
+}
+
+/// An empty name is none, as a script's unset variable gives it.
+fn container_name(text: Option<&str>) -> Result<Option<ContainerName>, CommandError> {
+    text.filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(CommandError::usage)
 }
 
 fn platform_of(text: &str) -> Result<platform::Platform, CommandError> {
@@ -269,25 +276,23 @@ fn network_mode(text: Option<&str>) -> Result<NetworkMode, CommandError> {
 }
 
 /// The variables of the files, then those of `-e`: later ones win.
-fn environment(files: &[PathBuf], own: &[String], caller: &Caller<'_>) -> Result<Vec<String>, CommandError> {
-    let mut variables = Vec::new();
+fn environment(
+    files: &[PathBuf],
+    own: &[String],
+    caller: &Caller<'_>,
+) -> Result<Vec<EnvChange>, CommandError> {
+    let mut changes = Vec::new();
     for file in files {
-        let text = (caller.read)(file).map_err(|error| {
-            CommandError::usage_text(format!("cannot read the environment file {}: {error}", file.display()))
+        let name = file.display().to_string();
+        let content = (caller.read)(file).map_err(|error| {
+            CommandError::usage_text(format!("cannot read the environment file {name}: {error}"))
         })?;
-        let parsed = env::parse_file(&text, caller.variable).map_err(|error| {
-            CommandError::usage_text(format!(
-                "invalid env file ({}): {}",
-                file.display(),
-                crate::cli::error::chain(&error)
-            ))
-        })?;
-        variables.extend(parsed);
+        changes.extend(env::parse_file(&name, &content, caller.variable).map_err(CommandError::usage)?);
     }
     for text in own {
-        variables.push(env::parse_option(text, caller.variable).map_err(CommandError::usage)?);
+        changes.push(env::parse(text, caller.variable).map_err(CommandError::usage)?);
     }
-    Ok(variables)
+    Ok(changes)
 }
 
 fn labels(texts: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
@@ -324,7 +329,8 @@ fn security_options(texts: &[String], caller: &Caller<'_>) -> Result<(bool, Secc
 fn seccomp_profile(file: &str, caller: &Caller<'_>) -> Result<Seccomp, CommandError> {
     let fail =
         |why: String| CommandError::usage_text(format!("cannot use the seccomp profile {file}: {why}"));
-    let text = (caller.read)(Path::new(file)).map_err(|error| fail(error.to_string()))?;
+    let bytes = (caller.read)(Path::new(file)).map_err(|error| fail(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| fail(error.to_string()))?;
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(serde_json::Value::Object(_)) => Ok(Seccomp::Profile(text)),
         Ok(_) => Err(fail("it is not a JSON object".to_owned())),

@@ -16,10 +16,19 @@ fn request_with(line: &[&str], files: &[(&str, &str)]) -> Result<Request, String
     let variable = |key: &str| (key == "SHELL").then(|| "/bin/zsh".to_owned());
     let read = |path: &Path| {
         let file = files.iter().find(|(name, _)| Path::new(name) == path);
-        file.map(|(_, text)| (*text).to_owned()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
+        file.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
     };
     let caller = Caller { cwd: Path::new("/home/u"), variable: &variable, read: &read };
     parsed.flags.into_request(parsed.words, &caller).map_err(|error| error.message().to_owned())
+}
+
+/// Changes as `KEY=value`, or `KEY` for one that removes.
+fn texts(changes: &[EnvChange]) -> Vec<String> {
+    let text = |change: &EnvChange| match change {
+        EnvChange::Set { key, value } => format!("{key}={value}"),
+        EnvChange::Unset { key } => key.clone(),
+    };
+    changes.iter().map(text).collect()
 }
 
 fn request(line: &str) -> Result<Request, String> {
@@ -46,8 +55,8 @@ fn everything_at_once() {
     let request = request_with(&words, &[]).unwrap();
     assert!(request.interactive && request.tty && request.auto_remove && request.read_only);
     assert!(request.privileged && request.init && request.quiet && request.no_new_privileges);
-    assert_eq!(request.name.as_deref(), Some("web"));
-    assert_eq!(request.env, ["A=1", "SHELL=/bin/zsh", "UNSET"]);
+    assert_eq!(request.name.as_ref().map(ContainerName::as_str), Some("web"));
+    assert_eq!(texts(&request.env), ["A=1", "SHELL=/bin/zsh", "UNSET"]);
     assert_eq!(request.binds, [mount::parse_volume("/home/u/./d:/d:ro", Path::new("/")).unwrap()]);
     assert_eq!((request.workdir.as_str(), request.user.as_str()), ("/w", "5:6"));
     assert_eq!(request.entrypoint.as_deref(), Some("/e"));
@@ -74,7 +83,7 @@ fn everything_at_once() {
 fn files_of_variables_come_before_the_flags() {
     let files = [("/f", "# no\n\nA=file\nSHELL\nUNSET\n B=x y \n")];
     let request = request_with(&["-e", "A=flag", "--env-file", "/f", "i"], &files).unwrap();
-    assert_eq!(request.env, ["A=file", "SHELL=/bin/zsh", "B=x y ", "A=flag"]);
+    assert_eq!(texts(&request.env), ["A=file", "SHELL=/bin/zsh", "B=x y ", "A=flag"]);
     let error = request_with(&["--env-file", "/nope", "i"], &files).unwrap_err();
     assert!(error.starts_with("cannot read the environment file /nope: "), "{error}");
     let error = request_with(&["--env-file", "/f", "i"], &[("/f", "a b=c\n")]).unwrap_err();
@@ -104,6 +113,7 @@ fn mistakes_are_told() {
         ("-p 99999:1 i", "invalid hostPort: 99999"),
         ("-v /a:/b:zz i", "invalid mode in \"/a:/b:zz\": zz is not supported (ro and rw are)"),
         ("-l =x i", "invalid label '=x': empty name"),
+        ("--name !! i", "Invalid container name (!!), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("-e =x i", "invalid environment variable: =x"),
         ("--security-opt foo i", "Invalid --security-opt: \"foo\""),
         ("--security-opt apparmor=x i", "--security-opt apparmor is not supported yet"),

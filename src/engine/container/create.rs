@@ -10,11 +10,15 @@ use crate::spec::container::{
     ContainerRecord, ImageUse, NetworkMode, Options, ProcessSpec, RECORD_VERSION, Seccomp,
 };
 use crate::spec::digest::Digest;
+use crate::spec::env::{self, EnvChange};
 use crate::spec::id::ContainerId;
 use crate::spec::image::RunConfig;
 use crate::spec::mount::{BindMount, TmpfsMount};
+use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
 use crate::spec::port::PublishedPort;
+use crate::spec::signal;
+use crate::spec::user::{InvalidUser, UserSpec};
 
 /// What a process gets as `PATH` when neither the image nor the user sets it; docker's value.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -38,7 +42,7 @@ pub struct Request {
     /// Replaces the image's command when not empty.
     pub command: Vec<String>,
     /// `None`: a random one.
-    pub name: Option<String>,
+    pub name: Option<ContainerName>,
     pub pull: PullPolicy,
     /// No progress of an implicit pull.
     pub quiet: bool,
@@ -48,8 +52,8 @@ pub struct Request {
     pub interactive: bool,
     /// The caller's streams stay connected (`run` without `-d`, `create`).
     pub attached: bool,
-    /// `KEY=value`, or `KEY` alone to remove the image's variable; later ones win.
-    pub env: Vec<String>,
+    /// Changes to the image's environment; later ones win.
+    pub env: Vec<EnvChange>,
     /// Empty: the image's.
     pub workdir: String,
     /// `user[:group]`; empty: the image's.
@@ -94,8 +98,10 @@ pub enum Error {
     NoCommand,
     #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
     RelativeWorkdir(String),
-    #[error("invalid stop signal")]
-    StopSignal(#[source] crate::spec::signal::InvalidSignal),
+    #[error("cannot use the stop signal")]
+    StopSignal(#[source] signal::InvalidSignal),
+    #[error(transparent)]
+    User(#[from] InvalidUser),
     #[error("Duplicate mount point: {0}")]
     DuplicateMount(PathBuf),
     #[error("invalid {option}: unknown capability: \"{name}\"")]
@@ -141,15 +147,18 @@ pub fn plan(
         (_, NetworkMode::Host) => host_name.to_owned(),
         _ => id.short().to_owned(),
     };
-    let env = configured_env(&request.env, config.env.as_deref().unwrap_or_default());
+    let user = if request.user.is_empty() { &config.user } else { &request.user };
+    user.parse::<UserSpec>()?;
+    let changes = configured_env(&request.env, config.env.as_deref().unwrap_or_default());
     let process = ProcessSpec {
         argv,
-        env: process_env(&env, &hostname, request.tty),
+        env: process_env(&changes, &hostname, request.tty),
         cwd: if working_dir.is_empty() { "/".to_owned() } else { working_dir.clone() },
-        user: if request.user.is_empty() { config.user.clone() } else { request.user.clone() },
+        user: user.clone(),
         tty: request.tty,
         open_stdin: request.interactive,
     };
+    let env = changes.iter().map(env_text).collect();
     let options = Options { hostname, entrypoint, cmd, env, working_dir, ..options(request, config)? };
     Ok(ContainerRecord { version: RECORD_VERSION, id, created: now, image: image_use, process, options })
 }
@@ -186,35 +195,35 @@ fn working_dir(request: &Request, config: &RunConfig) -> Result<String, Error> {
     Ok(format!("/{}", parts.join("/")))
 }
 
-fn key_of(variable: &str) -> &str {
-    variable.split_once('=').map_or(variable, |(key, _)| key)
+fn key_of(change: &EnvChange) -> &str {
+    match change {
+        EnvChange::Set { key, .. } | EnvChange::Unset { key } => key,
+    }
+}
+
+/// As docker writes a change down: `KEY=value`, or `KEY` alone for one that removes.
+fn env_text(change: &EnvChange) -> String {
+    match change {
+        EnvChange::Set { key, value } => format!("{key}={value}"),
+        EnvChange::Unset { key } => key.clone(),
+    }
 }
 
 /// The user's variables, then those of the image that the user did not mention.
-fn configured_env(own: &[String], image: &[String]) -> Vec<String> {
-    let mentioned: BTreeSet<&str> = own.iter().map(|variable| key_of(variable)).collect();
-    let rest = image.iter().filter(|variable| !mentioned.contains(key_of(variable)));
-    own.iter().chain(rest).cloned().collect()
+fn configured_env(own: &[EnvChange], image: &[String]) -> Vec<EnvChange> {
+    let mentioned: BTreeSet<&str> = own.iter().map(key_of).collect();
+    let image = image.iter().filter_map(|variable| variable.split_once('='));
+    let rest = image.filter(|(key, _)| !key.is_empty() && !mentioned.contains(key));
+    let rest = rest.map(|(key, value)| EnvChange::Set { key: key.to_owned(), value: value.to_owned() });
+    own.iter().cloned().chain(rest).collect()
 }
 
 /// The complete environment: docker's defaults, replaced, extended and reduced by the configured
 /// variables. `HOME` is added at start, when the user's entry in the image can be read.
-fn process_env(configured: &[String], hostname: &str, tty: bool) -> Vec<String> {
-    let mut env = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={hostname}")];
-    if tty {
-        env.push("TERM=xterm".to_owned());
-    }
-    for variable in configured {
-        let key = key_of(variable);
-        let place = env.iter().position(|old| key_of(old) == key);
-        match (variable.contains('='), place) {
-            (true, Some(place)) => env[place].clone_from(variable),
-            (true, None) => env.push(variable.clone()),
-            (false, Some(place)) => drop(env.remove(place)),
-            (false, None) => {}
-        }
-    }
-    env
+fn process_env(configured: &[EnvChange], hostname: &str, tty: bool) -> Vec<String> {
+    let mut defaults = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={hostname}")];
+    defaults.extend(tty.then(|| "TERM=xterm".to_owned()));
+    env::merge(&defaults, configured)
 }
 
 fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
@@ -226,8 +235,8 @@ fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
         image_ports.map(|port| with_protocol(&port)).chain(own_ports).collect();
     let stop_signal_name = request.stop_signal.clone().or_else(|| config.stop_signal.clone());
     let stop_signal = match &stop_signal_name {
-        Some(name) => name.parse::<crate::spec::signal::Signal>().map_err(Error::StopSignal)?.number(),
-        None => crate::spec::signal::TERM.number(),
+        Some(name) => signal::parse(name).map_err(Error::StopSignal)?,
+        None => signal::SIGTERM,
     };
     refuse_duplicates(request)?;
     Ok(Options {

@@ -14,6 +14,11 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Changes as `-e` gives them, to a caller without variables.
+fn changes(text: &str) -> Vec<EnvChange> {
+    text.split_whitespace().map(|word| env::parse(word, |_| None).unwrap()).collect()
+}
+
 /// An image with every field that a request may replace.
 fn full() -> RunConfig {
     RunConfig {
@@ -109,7 +114,7 @@ fn environments_merge_as_dockers() {
     ];
     for (own, image_env, process, shown) in cases {
         let config = RunConfig { env: Some(words(image_env)), ..full() };
-        let request = Request { env: words(own), ..Request::default() };
+        let request = Request { env: changes(own), ..Request::default() };
         let record = planned(&request, &image(config)).unwrap();
         assert_eq!(record.process.env, words(process), "{own}");
         assert_eq!(record.options.env, words(shown), "{own}");
@@ -120,7 +125,7 @@ fn environments_merge_as_dockers() {
 fn a_terminal_has_a_type() {
     let request = Request { tty: true, ..Request::default() };
     assert_eq!(record(&request).process.env, words("PATH=/bin HOSTNAME=abababababab TERM=xterm A=1"));
-    let request = Request { tty: true, env: words("TERM=vt100"), ..Request::default() };
+    let request = Request { tty: true, env: changes("TERM=vt100"), ..Request::default() };
     assert_eq!(record(&request).process.env[2], "TERM=vt100");
 }
 
@@ -193,6 +198,14 @@ fn capabilities_are_written_in_full() {
     let wrong = Request { cap_add: words("FOO"), ..Request::default() };
     let error = planned(&wrong, &image(full())).unwrap_err().to_string();
     assert_eq!(error, "invalid CapAdd: unknown capability: \"CAP_FOO\"");
+}
+
+#[test]
+fn users_are_checked_as_far_as_they_can_be() {
+    let request = Request { user: "5:6".into(), ..Request::default() };
+    assert_eq!(record(&request).process.user, "5:6");
+    let wrong = Request { user: "4294967295".into(), ..Request::default() };
+    assert!(matches!(planned(&wrong, &image(full())).unwrap_err(), Error::User(_)));
 }
 
 #[test]

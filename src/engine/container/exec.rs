@@ -6,8 +6,7 @@ use crate::engine::Engine;
 pub struct Request {
     pub container: String,
     pub argv: Vec<String>,
-    /// `KEY=value`, or `KEY` alone to remove it.
-    pub env: Vec<String>,
+    pub env: Vec<crate::spec::env::EnvChange>,
     pub user: Option<String>,
     pub workdir: Option<String>,
     pub tty: bool,
