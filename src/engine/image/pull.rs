@@ -111,7 +111,7 @@ pub enum Error {
         "image with reference {reference} was found but does not match the specified platform: \
          wanted {wanted}, actual: {actual}"
     )]
-    WrongPlatform { reference: String, wanted: Platform, actual: Platform },
+    WrongPlatform { reference: String, wanted: Box<Platform>, actual: Box<Platform> },
     #[error("not enough space in {path:?}: the layers alone take {needed} bytes, {free} are free")]
     NoSpace { path: PathBuf, needed: u64, free: u64 },
     #[error("cannot find out the free space in {path:?}")]
@@ -205,7 +205,8 @@ fn check_config(bytes: &[u8], resolved: &Resolved, request: &Request) -> Result<
         return Err(Error::NotLinux { reference: reference(), os: config.os });
     }
     if let Some(wanted) = request.platform.as_ref().filter(|wanted| wanted.distance(&actual).is_none()) {
-        return Err(Error::WrongPlatform { reference: reference(), wanted: wanted.clone(), actual });
+        let (wanted, actual) = (Box::new(wanted.clone()), Box::new(actual));
+        return Err(Error::WrongPlatform { reference: reference(), wanted, actual });
     }
     let (layers, diff_ids) = (resolved.layers.len(), config.rootfs.diff_ids.len());
     if layers != diff_ids {
