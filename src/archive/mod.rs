@@ -13,6 +13,13 @@ mod tree;
 pub mod unpack;
 mod whiteout;
 
+#[cfg(test)]
+mod attack_tests;
+#[cfg(test)]
+mod tar_builder;
+#[cfg(test)]
+mod unpack_tests;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sys;

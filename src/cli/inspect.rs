@@ -103,7 +103,7 @@ fn find(name: &str, kind: Option<Kind>, size: bool, context: &Context) -> Result
             Err(error) => return Err(CommandError::failure(error)),
         }
     }
-    match image::inspect::inspect(engine, name) {
+    match image::inspect::inspect(&engine.store, name, engine.driver()) {
         Ok(image) => Ok(Found::Image(Box::new(image))),
         Err(image::Error::NoSuch(_)) if kind.is_none() => {
             Err(CommandError::failure_text(format!("No such object: {name}")))

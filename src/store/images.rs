@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// All names with the ids they point to, sorted by name.
-    pub fn all_tags(&self) -> Result<Vec<(ImageRef, Digest)>, Error> {
+    pub fn all_tags(&self) -> Result<Vec<(ImageRef, Digest)>, super::Error> {
         let mut tags = Vec::new();
         for file in names_in(&self.layout.tags())? {
             if let Some(name) = file_to_tag(&file) {
@@ -182,7 +182,7 @@ impl Store {
         self.image_index()?.add(name, new)
     }
 
-    fn tagged(&self, name: &ImageRef) -> Result<Option<Digest>, Error> {
+    fn tagged(&self, name: &ImageRef) -> Result<Option<Digest>, super::Error> {
         let Some(path) = self.layout.tag(name) else { return Ok(None) };
         Ok(read_record::<TagRecord>(&path, RECORD_VERSION)?.map(|tag| tag.image))
     }
@@ -263,7 +263,7 @@ impl ImageIndex<'_> {
     }
 
     /// Removes a name. True when it was there.
-    pub fn untag(&self, name: &ImageRef) -> Result<bool, Error> {
+    pub fn untag(&self, name: &ImageRef) -> Result<bool, super::Error> {
         match self.store.layout.tag(name) {
             Some(path) => remove_file(&path),
             None => Ok(false),
@@ -280,20 +280,15 @@ impl ImageIndex<'_> {
         Ok(staging.publish("image", &self.store.layout.image(id))?)
     }
 
-    /// Takes an image's record out: from now on the image is not there. The names that point to it
-    /// are removed first. Until the result is dropped it can be put back.
+    /// Takes an image's record out: from now on the image is not there, and names that point to it
+    /// mean nothing. Until the result is dropped it can be put back.
     pub fn withdraw(&self, id: &Digest) -> Result<Withdrawn, Error> {
-        for (name, target) in self.store.all_tags()? {
-            if target == *id {
-                self.untag(&name)?;
-            }
-        }
         let staging = self.store.stage()?;
         staging.withdraw(&self.store.layout.image(id), "image")?;
         Ok(Withdrawn { staging })
     }
 
-    /// Puts a withdrawn image back, without its names.
+    /// Puts a withdrawn image back.
     pub fn restore(&self, id: &Digest, withdrawn: Withdrawn) -> Result<(), Error> {
         Ok(withdrawn.staging.publish("image", &self.store.layout.image(id))?)
     }
@@ -345,10 +340,10 @@ fn tag_bytes(id: &Digest) -> Vec<u8> {
     record_bytes(&TagRecord { version: RECORD_VERSION, image: id.clone() })
 }
 
-fn remove_file(path: &Path) -> Result<bool, Error> {
+fn remove_file(path: &Path) -> Result<bool, super::Error> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).at("remove", path).map_err(Error::Store),
+        Err(error) => Err(error).at("remove", path),
     }
 }

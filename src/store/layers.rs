@@ -27,6 +27,8 @@ const RECORD_VERSION: u32 = 1;
 const STAGED: &str = "layer";
 /// The largest pipe an unprivileged user may have by default (pipe(7), pipe-max-size).
 const PIPE_SIZE: i32 = 1024 * 1024;
+/// Copied at a time; fits the second-level cache with the decoder's window beside it.
+const COPY_BUFFER: usize = 128 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,6 +38,10 @@ pub enum Error {
     Worker(#[from] worker::Error),
     #[error("cannot make the pipe to the id worker")]
     Pipe(#[source] crate::sys::Error),
+    #[error("cannot read the archive")]
+    Read(#[source] io::Error),
+    #[error("cannot hand the archive to the id worker")]
+    Write(#[source] io::Error),
     #[error("the layer's content is {actual}, but {expected} was promised")]
     WrongDigest { expected: Digest, actual: Digest },
 }
@@ -178,6 +184,22 @@ impl Write for LayerWriter {
 }
 
 impl LayerWriter {
+    /// Writes all that `archive` has. Returns how many bytes that were.
+    pub fn copy_from(&mut self, archive: &mut dyn io::Read) -> Result<u64, Error> {
+        let mut buffer = vec![0; COPY_BUFFER];
+        let mut total = 0;
+        loop {
+            let count = match archive.read(&mut buffer) {
+                Ok(0) => return Ok(total),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::Read(error)),
+            };
+            self.write_all(&buffer[..count]).map_err(written_error)?;
+            total += count as u64;
+        }
+    }
+
     /// Ends the archive, checks its digest, and makes the layer appear.
     ///
     /// When the same layer appeared meanwhile, that one is returned and this one thrown away.
@@ -221,6 +243,11 @@ impl LayerWriter {
         self.answered = true;
         Ok(self.worker.finish_unpack()?)
     }
+}
+
+/// The layer's own error when that is what a failed write carries.
+fn written_error(error: io::Error) -> Error {
+    error.downcast::<Error>().unwrap_or_else(Error::Write)
 }
 
 impl Drop for LayerWriter {

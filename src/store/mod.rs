@@ -14,6 +14,9 @@ pub mod lock;
 pub mod staging;
 pub mod worker;
 
+#[cfg(test)]
+mod layers_tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::cli::args::{Arity, Verb, missing_short};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
-use crate::engine::image::import::{Request, Source, import};
+use crate::spec::platform::Platform;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,21 +29,13 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { message, platform } = self;
-        let request = Request {
-            source: source(&words[0]),
-            name: words.get(1).map(|text| text.parse()).transpose().map_err(CommandError::failure)?,
-            platform: platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?,
-            message: message.unwrap_or_default(),
-        };
-        let id = import(context.engine()?, &request).map_err(CommandError::failure)?;
+        let name = words.get(1).map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
+        let platform = platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
+        let source = &words[0];
+        let message = message.unwrap_or_else(|| format!("Imported from {source}"));
+        let engine = context.engine()?;
+        let platform = platform.unwrap_or_else(Platform::host);
+        let id = engine.import(source, name, platform, message).map_err(CommandError::failure)?;
         context.ui.line(&id.to_string()).map(|()| ExitCode::SUCCESS)
-    }
-}
-
-fn source(text: &str) -> Source {
-    match text {
-        "-" => Source::Stdin,
-        url if url.starts_with("http://") || url.starts_with("https://") => Source::Url(url.to_owned()),
-        path => Source::File(path.into()),
     }
 }

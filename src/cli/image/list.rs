@@ -40,7 +40,7 @@ impl Command for Args {
         // Images have no parents in this store, so `-a` shows what is shown anyway.
         let Args { all: _, digests, no_trunc, quiet } = self;
         let request = Request { only: words.into_iter().next() };
-        let listed = list(context.engine()?, &request).map_err(CommandError::failure)?;
+        let listed = list(&context.engine()?.store, &request).map_err(CommandError::failure)?;
         let text = match quiet {
             true => ids(&listed, no_trunc),
             false => table(&listed, digests, no_trunc, Timestamp::now()),

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use crate::cli::args::{Arity, Verb, missing, missing_short};
 use crate::cli::error::CommandError;
+use crate::cli::progress::{Output, for_pull};
 use crate::cli::{Command, Context};
 use crate::engine::container::create::{self, PullPolicy};
-use crate::engine::image::pull::{LayerState, Progress, Report, Request};
-use crate::spec::digest::Digest;
+use crate::engine::image::pull::{Report, Request};
 use crate::spec::image_ref::ImageRef;
 use crate::store::images;
 
@@ -38,7 +38,12 @@ impl Command for Args {
         let Args { platform, quiet } = self;
         let platform = platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
         let request = Request { reference: reference(&words[0])?, platform };
-        let report = context.engine()?.pull(&request, &Silent).map_err(CommandError::failure)?;
+        if !quiet && has_no_tag(&words[0]) {
+            context.ui.line("Using default tag: latest")?;
+        }
+        let progress = for_pull(quiet, Output::Stdout);
+        let report = context.engine()?.pull(&request, &*progress).map_err(CommandError::failure)?;
+        tell_notes(&report, context);
         let name = request.reference.to_string();
         let text = if quiet { format!("{name}\n") } else { summary(&request.reference, &report, &name) };
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
@@ -47,6 +52,18 @@ impl Command for Args {
 
 fn reference(text: &str) -> Result<ImageRef, CommandError> {
     text.parse().map_err(CommandError::failure)
+}
+
+/// Whether a valid name leaves both tag and digest to docker's default.
+fn has_no_tag(text: &str) -> bool {
+    !text.contains('@') && !text.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
+/// What of the new layers could not be kept on this disk.
+fn tell_notes(report: &Report, context: &Context) {
+    for note in &report.notes {
+        context.ui.warning(&note.to_string());
+    }
 }
 
 /// docker's last lines: what came, whether it was new, and the full name.
@@ -79,7 +96,9 @@ pub fn for_container(request: &create::Request, context: &Context) -> Result<(),
         context.ui.message(&format!("Unable to find image '{}' locally", reference.familiar()));
     }
     let pull_request = Request { reference, platform: request.platform.clone() };
-    let report = context.engine()?.pull(&pull_request, &Silent).map_err(CommandError::failure)?;
+    let progress = for_pull(request.quiet, Output::Stderr);
+    let report = context.engine()?.pull(&pull_request, &*progress).map_err(CommandError::failure)?;
+    tell_notes(&report, context);
     if !request.quiet {
         // On stderr: `id=$(coracle run -d redis)` wants the id alone.
         let text = summary(&pull_request.reference, &report, "");
@@ -88,11 +107,17 @@ pub fn for_container(request: &create::Request, context: &Context) -> Result<(),
     Ok(())
 }
 
-/// `-q`: only the result is told.
-struct Silent;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Progress for Silent {
-    fn started(&self, _reference: &ImageRef) {}
-
-    fn layer(&self, _blob: &Digest, _state: LayerState) {}
+    #[test]
+    fn the_default_tag_is_told_when_it_is_used() {
+        for text in ["redis", "a/b", "localhost:5000/redis"] {
+            assert!(has_no_tag(text), "{text}");
+        }
+        for text in ["redis:7", "localhost:5000/redis:7", "redis@sha256:00"] {
+            assert!(!has_no_tag(text), "{text}");
+        }
+    }
 }

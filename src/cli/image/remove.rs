@@ -6,7 +6,7 @@ use crate::cli::args::{Arity, Verb, missing};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
 use crate::engine::image::Error;
-use crate::engine::image::remove::{Removed, remove};
+use crate::engine::image::remove::Removed;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,7 +29,7 @@ impl Command for Args {
         let Args { force } = self;
         let mut failed = false;
         for name in &words {
-            match remove(context.engine()?, name, force) {
+            match context.engine()?.remove_image(name, force) {
                 Ok(removed) => context.ui.print(&removed.iter().map(line).collect::<String>())?,
                 Err(error) => {
                     // Like docker: with -f it is said, and still a success.

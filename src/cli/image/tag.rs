@@ -25,10 +25,7 @@ impl Command for Args {
         let target: ImageRef = words[1].parse().map_err(|error| {
             CommandError::failure_text(format!("{:?} is not a valid repository/tag: {error}", words[1]))
         })?;
-        if target.digest().is_some() {
-            return Err(CommandError::failure_text("refusing to create a tag with a digest reference"));
-        }
-        tag(context.engine()?, &words[0], &target).map_err(CommandError::failure)?;
+        tag(&context.engine()?.store, &words[0], &target).map_err(CommandError::failure)?;
         Ok(ExitCode::SUCCESS)
     }
 }

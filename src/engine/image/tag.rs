@@ -1,8 +1,15 @@
-//! STAND-IN
-use super::Error;
-use crate::engine::Engine;
-use crate::spec::image_ref::ImageRef;
+//! `tag`: one more name for an image.
 
-pub fn tag(_engine: &Engine, source: &str, _target: &ImageRef) -> Result<(), Error> {
-    Err(Error::NoSuch(source.to_owned()))
+use super::Error;
+use crate::spec::image_ref::ImageRef;
+use crate::store::Store;
+
+/// Points `target` to the image that `source` means, away from whatever it pointed to.
+pub fn tag(store: &Store, source: &str, target: &ImageRef) -> Result<(), Error> {
+    if target.digest().is_some() {
+        return Err(Error::TagWithDigest);
+    }
+    let index = store.image_index()?;
+    let (image, _) = store.find_image(source)?;
+    Ok(index.tag(target, &image.id)?)
 }
