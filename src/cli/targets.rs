@@ -17,17 +17,7 @@ pub fn each(
 ) -> Result<ExitCode, CommandError> {
     let mut failed = false;
     for group in names.chunks(AT_ONCE) {
-        let results: Vec<_> = match group {
-            [name] => vec![work(name)],
-            _ => std::thread::scope(|scope| {
-                let threads: Vec<_> = group.iter().map(|name| scope.spawn(|| work(name))).collect();
-                threads
-                    .into_iter()
-                    .map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-                    .collect()
-            }),
-        };
-        for (name, result) in group.iter().zip(results) {
+        for (name, result) in group.iter().zip(side_by_side(group, &work)) {
             match result {
                 Ok(true) => ui.line(name)?,
                 Ok(false) => {}
@@ -39,4 +29,48 @@ pub fn each(
         }
     }
     if failed { Err(CommandError::reported(1)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// The results in the order of the names. A single name needs no thread.
+fn side_by_side<T: Send>(names: &[String], work: &(impl Fn(&str) -> T + Sync)) -> Vec<T> {
+    if let [name] = names {
+        return vec![work(name)];
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| work(name))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn all_run_at_once_and_answer_in_order() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        // One after the other, the first would wait forever.
+        let barrier = Barrier::new(names.len());
+        let results = side_by_side(&names, &|name: &str| {
+            barrier.wait();
+            name.to_uppercase()
+        });
+        assert_eq!(results, ["A", "B", "C"]);
+    }
+
+    #[test]
+    fn one_failure_is_enough_and_the_others_are_tried() {
+        let tried = std::sync::Mutex::new(Vec::new());
+        let names = ["a", "b"].map(str::to_owned);
+        let result = each(&Ui, &names, |name| {
+            tried.lock().unwrap().push(name.to_owned());
+            if name == "a" { Err(CommandError::failure_text("no")) } else { Ok(false) }
+        });
+        assert_eq!(result.unwrap_err().exit_code(&super::super::args::Verb::PLAIN), 1);
+        let mut tried = tried.into_inner().unwrap();
+        tried.sort();
+        assert_eq!(tried, names);
+    }
 }

@@ -217,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_docker_names_every_missing_command() {
+        let page = include_str!("../../docs/docker-compatibility.md");
+        let words: Vec<&str> = page.split(|c: char| c.is_whitespace() || "`.;".contains(c)).collect();
+        for word in NOT_YET {
+            assert!(words.contains(&word), "{word}");
+        }
+    }
+
+    #[test]
     fn lines() {
         let cases = [
             ("run -it x", "coracle run|2"),

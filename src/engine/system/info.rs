@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use nix::sched::CpuSet;
+
 use crate::spec::container::Status;
 use crate::store::containers::Container;
 
@@ -58,12 +60,18 @@ impl Machine {
             kernel: super::version::kernel(),
             operating_system: pretty_name(&os_release).unwrap_or_else(|| "unknown".to_owned()),
             architecture: std::env::consts::ARCH,
-            cpus: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            cpus: cpus(),
             memory: memory_total(&read("/proc/meminfo")).unwrap_or(0),
             name: host.unwrap_or_default(),
             cgroup_version: cgroup_version(),
         }
     }
+}
+
+/// The processors this process may run on, whatever share of them it may take.
+fn cpus() -> usize {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0));
+    set.map_or(1, |set| (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu) == Ok(true)).count())
 }
 
 /// `PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"`, without its quotes.
