@@ -59,6 +59,8 @@ pub struct Verb {
     pub arity: Arity,
     /// Flags end at the first argument that is none, as for `run IMAGE COMMAND --flag-of-command`.
     pub flags_first: bool,
+    /// The exit code when well-formed flags make no sense.
+    pub usage_code: u8,
     /// The exit code when the work fails.
     pub failure_code: u8,
     /// docker's flags that coracle does not have yet; each is refused by its name.
@@ -89,6 +91,7 @@ impl Verb {
         usage: "[OPTIONS]",
         arity: Arity::None,
         flags_first: false,
+        usage_code: 1,
         failure_code: 1,
         missing: &[],
     };

@@ -1,8 +1,9 @@
 //! The one place where an error becomes text and an exit code. Runs in the client.
 //!
 //! docker's rules: a flag that cannot be parsed ends every command with 125, a wrong number of
-//! arguments with 1. What fails afterwards ends `run` with 125 and other commands with 1. A command
-//! that cannot be executed ends `run` and `exec` with 126, one that is not there with 127.
+//! arguments with 1. Flags that make no sense end `run` and `create` with 125, what fails afterwards
+//! ends `run` with 125; both end other commands with 1. A command that cannot be executed ends `run`
+//! and `exec` with 126, one that is not there with 127.
 
 use super::args::{Arity, Verb};
 
@@ -41,6 +42,11 @@ const BY_SIGPIPE: u8 = 128 + 13;
 impl CommandError {
     pub fn flag(message: impl Into<String>) -> CommandError {
         CommandError { kind: Kind::Flag, message: message.into() }
+    }
+
+    /// A flag's value that is wrong; `flag` is every form of it: `-e, --env`.
+    pub fn flag_value(flag: &str, value: &str, why: impl std::fmt::Display) -> CommandError {
+        CommandError::flag(format!("invalid argument {value:?} for \"{flag}\" flag: {why}"))
     }
 
     /// A wrong number of arguments for the verb that was typed as `path`.
@@ -83,7 +89,7 @@ impl CommandError {
             std::io::ErrorKind::BrokenPipe => {
                 CommandError { kind: Kind::OutputClosed, message: String::new() }
             }
-            _ => CommandError::failure_text(format!("cannot write to standard output: {error}")),
+            _ => CommandError::failure_text(format!("cannot write to standard output: {}", chain(&error))),
         }
     }
 
@@ -109,7 +115,8 @@ impl CommandError {
         match self.kind {
             Kind::Flag => 125,
             Kind::Count => 1,
-            Kind::Usage | Kind::Failure => verb.failure_code,
+            Kind::Usage => verb.usage_code,
+            Kind::Failure => verb.failure_code,
             Kind::Code(code) | Kind::Reported(code) => code,
             Kind::OutputClosed => BY_SIGPIPE,
         }
@@ -118,12 +125,24 @@ impl CommandError {
 
 /// The error and its causes in one line: `what: why: why`.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = without_number(error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
+        text.push_str(&without_number(error.to_string()));
         cause = error.source();
+    }
+    text
+}
+
+/// `No such file or directory (os error 2)` without the number, which tells a user nothing.
+fn without_number(mut text: String) -> String {
+    let number = text.rfind(" (os error ").filter(|start| {
+        let rest = &text[start + " (os error ".len()..];
+        rest.strip_suffix(')').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    });
+    if let Some(start) = number {
+        text.truncate(start);
     }
     text
 }
@@ -140,6 +159,13 @@ mod tests {
     fn a_chain_is_told_once() {
         let error = Outer("x".parse::<i32>().unwrap_err());
         assert_eq!(chain(&error), "cannot start web: invalid digit found in string");
+    }
+
+    #[test]
+    fn system_errors_lose_their_number() {
+        let error = std::io::Error::from_raw_os_error(2);
+        assert_eq!(chain(&error), "No such file or directory");
+        assert_eq!(without_number("a (os error x)".into()), "a (os error x)");
     }
 
     #[test]

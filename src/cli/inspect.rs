@@ -34,7 +34,7 @@ impl Command for Args {
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { size, kind } = self;
         let kind = match kind.as_deref() {
-            None | Some("") => None,
+            None => None,
             Some("container") => Some(Kind::Container),
             Some("image") => Some(Kind::Image),
             Some(known @ ("network" | "volume")) => {

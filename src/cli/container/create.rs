@@ -20,6 +20,7 @@ impl Command for Args {
         usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         arity: Arity::AtLeast(1),
         flags_first: true,
+        usage_code: 125,
         missing: MISSING,
         ..Verb::PLAIN
     };

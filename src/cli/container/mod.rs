@@ -18,6 +18,7 @@ pub mod wait;
 use std::process::ExitCode;
 
 use super::error::CommandError;
+pub use options::platform_of;
 
 /// The exit code of a command whose result is a container's exit status (0 to 255).
 fn exit_code(status: i32) -> ExitCode {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Missing, missing, missing_short};
-use crate::cli::error::CommandError;
+use crate::cli::error::{CommandError, chain};
 use crate::engine::container::create::{PullPolicy, Request};
 use crate::spec::container::{NetworkMode, Seccomp};
 use crate::spec::env::{self, EnvChange};
 use crate::spec::name::ContainerName;
-use crate::spec::{mount, platform, port};
+use crate::spec::platform::Platform;
+use crate::spec::{mount, port};
 
 #[derive(Debug, clap::Args)]
 pub struct CreateFlags {
@@ -213,7 +214,7 @@ impl CreateFlags {
             name: container_name(self.name.as_deref())?,
             pull: pull_policy(self.pull.as_deref())?,
             quiet: self.quiet,
-            platform: self.platform.as_deref().map(platform_of).transpose()?,
+            platform: platform_of(self.platform.as_deref())?,
             tty: self.tty,
             interactive: self.interactive,
             attached: true,
@@ -225,8 +226,8 @@ impl CreateFlags {
             labels: labels(&self.label)?,
             network: network_mode(self.network.as_deref())?,
             ports: ports.concat(),
-            binds: binds.collect::<Result<_, _>>().map_err(CommandError::usage)?,
-            tmpfs: tmpfs.collect::<Result<_, _>>().map_err(CommandError::usage)?,
+            binds: binds.collect::<Result<_, _>>().map_err(CommandError::failure)?,
+            tmpfs: tmpfs.collect::<Result<_, _>>().map_err(CommandError::failure)?,
             read_only: self.read_only,
             cap_add: self.cap_add,
             cap_drop: self.cap_drop,
@@ -243,11 +244,12 @@ impl CreateFlags {
 
 /// An empty name is none, as a script's unset variable gives it.
 fn container_name(text: Option<&str>) -> Result<Option<ContainerName>, CommandError> {
-    text.filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(CommandError::usage)
+    text.filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(CommandError::failure)
 }
 
-fn platform_of(text: &str) -> Result<platform::Platform, CommandError> {
-    text.parse().map_err(CommandError::usage)
+/// `--platform`, empty for none.
+pub fn platform_of(text: Option<&str>) -> Result<Option<Platform>, CommandError> {
+    text.filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(CommandError::failure)
 }
 
 fn pull_policy(text: Option<&str>) -> Result<PullPolicy, CommandError> {
@@ -270,7 +272,7 @@ fn network_mode(text: Option<&str>) -> Result<NetworkMode, CommandError> {
         "slirp4netns" => Ok(NetworkMode::Slirp4netns),
         "pasta" => Ok(NetworkMode::Pasta),
         _ => Err(CommandError::usage_text(format!(
-            "--network {name} is not supported yet (none, host, slirp4netns and pasta are; without --network the best of the last two is taken)"
+            "--network {name:?} is not supported yet (none, host, slirp4netns and pasta are; without --network the best of the last two is taken)"
         ))),
     }
 }
@@ -285,12 +287,14 @@ fn environment(
     for file in files {
         let name = file.display().to_string();
         let content = (caller.read)(file).map_err(|error| {
-            CommandError::usage_text(format!("cannot read the environment file {name}: {error}"))
+            let why = chain(&error);
+            CommandError::usage_text(format!("cannot read the environment file {name}: {why}"))
         })?;
         changes.extend(env::parse_file(&name, &content, caller.variable).map_err(CommandError::usage)?);
     }
     for text in own {
-        changes.push(env::parse(text, caller.variable).map_err(CommandError::usage)?);
+        let change = env::parse(text, caller.variable);
+        changes.push(change.map_err(|why| CommandError::flag_value("-e, --env", text, why))?);
     }
     Ok(changes)
 }
@@ -299,7 +303,10 @@ fn labels(texts: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
     texts
         .iter()
         .map(|text| match text.split_once('=').unwrap_or((text, "")) {
-            ("", _) => Err(CommandError::usage_text(format!("invalid label '{text}': empty name"))),
+            ("", _) => {
+                let why = format!("invalid label '{text}': empty name");
+                Err(CommandError::flag_value("-l, --label", text, why))
+            }
             (key, value) => Ok((key.to_owned(), value.to_owned())),
         })
         .collect()
@@ -329,8 +336,8 @@ fn security_options(texts: &[String], caller: &Caller<'_>) -> Result<(bool, Secc
 fn seccomp_profile(file: &str, caller: &Caller<'_>) -> Result<Seccomp, CommandError> {
     let fail =
         |why: String| CommandError::usage_text(format!("cannot use the seccomp profile {file}: {why}"));
-    let bytes = (caller.read)(Path::new(file)).map_err(|error| fail(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| fail(error.to_string()))?;
+    let bytes = (caller.read)(Path::new(file)).map_err(|error| fail(chain(&error)))?;
+    let text = String::from_utf8(bytes).map_err(|error| fail(chain(&error)))?;
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(serde_json::Value::Object(_)) => Ok(Seccomp::Profile(text)),
         Ok(_) => Err(fail("it is not a JSON object".to_owned())),

@@ -112,9 +112,9 @@ fn mistakes_are_told() {
         ("--pull foo i", "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\""),
         ("-p 99999:1 i", "invalid hostPort: 99999"),
         ("-v /a:/b:zz i", "invalid mode in \"/a:/b:zz\": zz is not supported (ro and rw are)"),
-        ("-l =x i", "invalid label '=x': empty name"),
+        ("-l =x i", "invalid argument \"=x\" for \"-l, --label\" flag: invalid label '=x': empty name"),
         ("--name !! i", "Invalid container name (!!), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
-        ("-e =x i", "invalid environment variable: =x"),
+        ("-e =x i", "invalid argument \"=x\" for \"-e, --env\" flag: invalid environment variable: =x"),
         ("--security-opt foo i", "Invalid --security-opt: \"foo\""),
         ("--security-opt apparmor=x i", "--security-opt apparmor is not supported yet"),
         ("--restart always i", "--restart is not supported yet"),
@@ -129,7 +129,7 @@ fn mistakes_are_told() {
         assert_eq!(request(&line).unwrap_err(), message, "{line}");
     }
     let error = request("--network web i").unwrap_err();
-    assert!(error.starts_with("--network web is not supported yet"), "{error}");
+    assert!(error.starts_with("--network \"web\" is not supported yet"), "{error}");
 }
 
 #[test]

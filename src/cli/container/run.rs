@@ -25,6 +25,7 @@ impl Command for Args {
         usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         arity: Arity::AtLeast(1),
         flags_first: true,
+        usage_code: 125,
         failure_code: 125,
         missing: MISSING,
     };

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::args::{Arity, Verb, missing_short};
+use crate::cli::container::platform_of;
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
 use crate::spec::platform::Platform;
@@ -30,7 +31,7 @@ impl Command for Args {
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { message, platform } = self;
         let name = words.get(1).map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
-        let platform = platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
+        let platform = platform_of(platform.as_deref())?;
         let source = &words[0];
         let message = message.unwrap_or_else(|| format!("Imported from {source}"));
         let engine = context.engine()?;

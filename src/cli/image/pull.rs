@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::args::{Arity, Verb, missing, missing_short};
+use crate::cli::container::platform_of;
 use crate::cli::error::CommandError;
 use crate::cli::progress::{Output, for_pull};
 use crate::cli::{Command, Context};
@@ -36,7 +37,7 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { platform, quiet } = self;
-        let platform = platform.map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
+        let platform = platform_of(platform.as_deref())?;
         let request = Request { reference: reference(&words[0])?, platform };
         if !quiet && has_no_tag(&words[0]) {
             context.ui.line("Using default tag: latest")?;
@@ -78,6 +79,10 @@ fn summary(reference: &ImageRef, report: &Report, name: &str) -> String {
 
 /// Makes sure that a container's image is there, as `--pull` says.
 pub fn for_container(request: &create::Request, context: &Context) -> Result<(), CommandError> {
+    if let Some(path) = request.cidfile.as_ref().filter(|path| path.exists()) {
+        // It is reserved later; a download first would be in vain.
+        return Err(CommandError::failure(create::Error::CidFileExists(path.clone())));
+    }
     if request.image == BUILT_IN {
         return Ok(());
     }
