@@ -10,6 +10,7 @@ mod help;
 mod human;
 mod image;
 mod inspect;
+mod ports;
 mod progress;
 mod system;
 mod targets;

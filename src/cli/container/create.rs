@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::options::{CreateFlags, MISSING, with_caller};
+use crate::cli::args::create::{CreateFlags, MISSING, with_caller};
 use crate::cli::args::{Arity, Verb};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cli::args::create::own_environment;
 use crate::cli::args::{Arity, Verb, missing};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
@@ -57,7 +58,7 @@ impl Command for Args {
         let request = Request {
             container: words.next().expect("two words were asked for"),
             argv: words.collect(),
-            env: super::options::own_environment(&env_file, &env)?,
+            env: own_environment(&env_file, &env)?,
             user,
             workdir,
             tty,

@@ -4,12 +4,10 @@ pub mod create;
 pub mod exec;
 pub mod inspect;
 pub mod kill;
-pub mod list;
 pub mod logs;
-mod options;
-mod ports;
-pub mod remove;
+pub mod ps;
 pub mod restart;
+pub mod rm;
 pub mod run;
 pub mod start;
 pub mod stop;
@@ -18,7 +16,6 @@ pub mod wait;
 use std::process::ExitCode;
 
 use super::error::CommandError;
-pub use options::platform_of;
 
 /// The exit code of a command whose result is a container's exit status (0 to 255).
 fn exit_code(status: i32) -> ExitCode {

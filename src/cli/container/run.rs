@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use super::options::{CreateFlags, MISSING, with_caller};
+use crate::cli::args::create::{CreateFlags, MISSING, with_caller};
 use crate::cli::args::{Arity, Verb};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::cli::args::create::platform_of;
 use crate::cli::args::{Arity, Verb, missing_short};
-use crate::cli::container::platform_of;
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
 use crate::spec::platform::Platform;

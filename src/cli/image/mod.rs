@@ -1,8 +1,8 @@
 //! The verbs about images, one file each.
 
+pub mod images;
 pub mod import;
 pub mod inspect;
-pub mod list;
 pub mod pull;
-pub mod remove;
+pub mod rmi;
 pub mod tag;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::cli::args::create::platform_of;
 use crate::cli::args::{Arity, Verb, missing, missing_short};
-use crate::cli::container::platform_of;
 use crate::cli::error::CommandError;
 use crate::cli::progress::{Output, for_pull};
 use crate::cli::{Command, Context};

@@ -1,3 +1,5 @@
+//! Tests of the plan: docker's rules of merging, case by case.
+
 use super::*;
 use crate::engine::container::sample::digest;
 

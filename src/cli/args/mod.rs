@@ -5,6 +5,8 @@
 //! flag's value may start with a dash, and the arguments after the flags come as one list whose
 //! length is checked here, so that all messages are worded like docker's.
 
+pub mod create;
+
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use super::ports;
 use crate::cli::args::{Arity, Verb, missing, missing_short};
 use crate::cli::error::CommandError;
 use crate::cli::ui::Table;
-use crate::cli::{Command, Context, human};
+use crate::cli::{Command, Context, human, ports};
 use crate::engine::container::list::{Listed, Request, Sizes, list};
 use crate::spec::container::Status;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::{Missing, missing, missing_short};
+use super::{Missing, missing, missing_short};
 use crate::cli::error::{CommandError, chain};
 use crate::engine::container::create::{PullPolicy, Request};
 use crate::spec::container::{NetworkMode, Seccomp};
@@ -346,5 +346,5 @@ fn seccomp_profile(file: &str, caller: &Caller<'_>) -> Result<Seccomp, CommandEr
 }
 
 #[cfg(test)]
-#[path = "options_tests.rs"]
+#[path = "create_tests.rs"]
 mod tests;

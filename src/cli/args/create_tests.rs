@@ -1,3 +1,5 @@
+//! Tests of the flags that `run` and `create` share.
+
 use std::ffi::OsString;
 
 use super::*;
