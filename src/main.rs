@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|role| role == store::worker::ROLE) {
         return id_worker();
     }
-    ExitCode::SUCCESS
+    let argv: Vec<_> = std::env::args_os().skip(1).collect();
+    cli::main(&argv)
 }
 
 /// The id worker's control socket is its standard input.

@@ -88,6 +88,14 @@ pub struct Options {
     /// `--entrypoint` and the image's, for `inspect`.
     pub entrypoint: Option<Vec<String>>,
     pub cmd: Option<Vec<String>>,
+    /// `-e`, `--env-file` and the image's variables, for `inspect`; a `KEY` alone removes.
+    pub env: Vec<String>,
+    /// `-w` or the image's, for `inspect`; empty when neither gives one.
+    pub working_dir: String,
+    /// Paths the image declares as volumes, for `inspect`.
+    pub volumes: Vec<String>,
+    /// Whether the caller's streams were attached at create, for `inspect`.
+    pub attached: bool,
     /// `80/tcp` and the like, from the image.
     pub exposed_ports: Vec<String>,
     pub binds: Vec<BindMount>,
@@ -104,6 +112,8 @@ pub struct Options {
     pub init: bool,
     /// Signal number `stop` sends first.
     pub stop_signal: i32,
+    /// `--stop-signal` or the image's as written, for `inspect`.
+    pub stop_signal_name: Option<String>,
     pub auto_remove: bool,
     pub cidfile: Option<PathBuf>,
 }

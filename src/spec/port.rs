@@ -32,6 +32,13 @@ pub struct PublishedPort {
     pub protocol: Protocol,
 }
 
+impl PublishedPort {
+    /// The container's side, as docker writes it: `80/tcp`.
+    pub fn target(&self) -> String {
+        format!("{}/{}", self.container_port, self.protocol.name())
+    }
+}
+
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidPort {
     #[error("invalid publish opts format (should be [ip:][hostPort:]containerPort[/protocol]): {0:?}")]

@@ -5,6 +5,8 @@ pub mod import;
 pub mod inspect;
 pub mod list;
 pub mod pull;
+#[cfg(test)]
+mod pull_tests;
 pub mod remove;
 pub mod tag;
 

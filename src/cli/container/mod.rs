@@ -1,0 +1,36 @@
+//! The verbs about containers, one file each.
+
+pub mod create;
+pub mod exec;
+pub mod inspect;
+pub mod kill;
+pub mod logs;
+pub mod ps;
+pub mod restart;
+pub mod rm;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod wait;
+
+use std::process::ExitCode;
+
+use super::error::CommandError;
+
+/// The exit code of a command whose result is a container's exit status (0 to 255).
+fn exit_code(status: i32) -> ExitCode {
+    ExitCode::from(status as u8)
+}
+
+/// `-it` when stdin is no terminal; docker ends with 1 here, even for `run`.
+fn no_terminal() -> CommandError {
+    CommandError::with_code_text(
+        1,
+        "cannot attach stdin to a TTY-enabled container because stdin is not a terminal (without one, as in a CI job, use -i without -t)",
+    )
+}
+
+/// A signal as `-s` takes it: a name with or without `SIG`, or a number.
+fn signal(text: &str) -> Result<i32, CommandError> {
+    crate::spec::signal::parse(text).map_err(CommandError::failure)
+}

@@ -1,0 +1,120 @@
+//! `coracle images`: the table of images.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use crate::cli::args::{Arity, Verb, missing, missing_short};
+use crate::cli::error::CommandError;
+use crate::cli::ui::Table;
+use crate::cli::{Command, Context, human};
+use crate::engine::image::list::{Listed, Request, list};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Show all images (there are no intermediate ones to hide)
+    #[arg(short, long)]
+    all: bool,
+    /// Show the digests of the images' manifests
+    #[arg(long)]
+    digests: bool,
+    /// Do not shorten what is printed
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print the IDs only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Command for Args {
+    const VERB: Verb = Verb {
+        forms: &["image ls", "image list", "images"],
+        about: "List images",
+        usage: "[OPTIONS] [REPOSITORY[:TAG]]",
+        arity: Arity::AtMost(1),
+        missing: &[missing_short("filter", 'f'), missing("format"), missing("tree")],
+        ..Verb::PLAIN
+    };
+
+    fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
+        // Images have no parents in this store, so `-a` shows what is shown anyway.
+        let Args { all: _, digests, no_trunc, quiet } = self;
+        let request = Request { only: words.into_iter().next() };
+        let listed = list(&context.engine()?.store, &request).map_err(CommandError::failure)?;
+        let text = match quiet {
+            true => ids(&listed, no_trunc),
+            false => table(&listed, digests, no_trunc, Timestamp::now()),
+        };
+        context.ui.print(&text).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+fn id(image: &Listed, no_trunc: bool) -> String {
+    if no_trunc { image.id.to_string() } else { image.id.short().to_owned() }
+}
+
+/// An image with several names is several rows, and several equal lines here; docker's way.
+fn ids(listed: &[Listed], no_trunc: bool) -> String {
+    listed.iter().map(|image| id(image, no_trunc) + "\n").collect()
+}
+
+fn table(listed: &[Listed], digests: bool, no_trunc: bool, now: Timestamp) -> String {
+    let none = || "<none>".to_owned();
+    let mut heading = vec!["REPOSITORY", "TAG"];
+    heading.extend(digests.then_some("DIGEST"));
+    heading.extend(["IMAGE ID", "CREATED", "SIZE"]);
+    let mut table = Table::new(&heading);
+    for image in listed {
+        let mut row =
+            vec![image.repository.clone().unwrap_or_else(none), image.tag.clone().unwrap_or_else(none)];
+        row.extend(digests.then(|| image.digest.as_ref().map_or_else(none, ToString::to_string)));
+        row.extend([id(image, no_trunc), created(&image.created, now), human::size(image.size)]);
+        table.row(row);
+    }
+    table.render()
+}
+
+fn created(moment: &str, now: Timestamp) -> String {
+    match human::since(moment, now) {
+        unknown if unknown == "N/A" => unknown,
+        since => format!("{since} ago"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::digest::{Algorithm, Digest};
+
+    fn image(byte: u8, repository: Option<&str>, size: u64) -> Listed {
+        Listed {
+            id: Digest::from_bytes(Algorithm::Sha256, &[byte; 32]),
+            repository: repository.map(str::to_owned),
+            tag: repository.map(|_| "latest".to_owned()),
+            digest: None,
+            created: "2026-01-01T00:00:00Z".into(),
+            size,
+        }
+    }
+
+    #[test]
+    fn the_table_is_dockers() {
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        let images = [image(1, Some("redis"), 130_000_000), image(2, None, 5_790_000)];
+        insta::assert_snapshot!(table(&images, false, false, now), @r"
+        REPOSITORY   TAG       IMAGE ID       CREATED       SIZE
+        redis        latest    010101010101   4 weeks ago   130MB
+        <none>       <none>    020202020202   4 weeks ago   5.79MB
+        ");
+        insta::assert_snapshot!(table(&images[..1], true, true, now), @r"
+        REPOSITORY   TAG       DIGEST    IMAGE ID                                                                  CREATED       SIZE
+        redis        latest    <none>    sha256:0101010101010101010101010101010101010101010101010101010101010101   4 weeks ago   130MB
+        ");
+        assert_eq!(ids(&images, false), "010101010101\n020202020202\n");
+    }
+
+    #[test]
+    fn an_image_may_not_say_when_it_was_made() {
+        assert_eq!(created("", Timestamp::UNIX_EPOCH), "N/A");
+    }
+}

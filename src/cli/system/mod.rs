@@ -1,0 +1,4 @@
+//! The verbs about coracle itself and the machine, one file each.
+
+pub mod info;
+pub mod version;

@@ -1,0 +1,141 @@
+//! Moments as `--since` and `--until` take them. Pure.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "failed to parse value as time or duration: {0:?} (a moment as 2026-01-31T12:00:00Z, a local one as 2026-01-31, seconds since 1970, or how long ago as 1h30m)"
+)]
+pub struct InvalidMoment(pub String);
+
+/// Reads RFC 3339 with or without a zone (local then), down to a date alone; seconds since 1970 with
+/// an optional fraction; or a Go duration, which counts back from `now`.
+pub fn moment(text: &str, now: Timestamp, local: &TimeZone) -> Result<Timestamp, InvalidMoment> {
+    let invalid = || InvalidMoment(text.to_owned());
+    if let Some(ago) = go_duration(text).filter(|_| text != "0") {
+        return now.checked_sub(ago).map_err(|_| invalid());
+    }
+    if let Some(moment) = unix(text) {
+        return Ok(moment);
+    }
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment);
+    }
+    if let Some(date) = text.strip_suffix('Z') {
+        return civil(date).and_then(|civil| TimeZone::UTC.to_timestamp(civil).ok()).ok_or_else(invalid);
+    }
+    civil(text).and_then(|civil| local.to_timestamp(civil).ok()).ok_or_else(invalid)
+}
+
+/// A date, a date and an hour, or more: `2026-01-31`, `2026-01-31T12`, `2026-01-31T12:30`.
+fn civil(text: &str) -> Option<DateTime> {
+    let hour_alone = text.split_once('T').is_some_and(|(_, time)| time.len() == 2);
+    if hour_alone { format!("{text}:00").parse().ok() } else { text.parse().ok() }
+}
+
+fn unix(text: &str) -> Option<Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(seconds.strip_prefix('-').unwrap_or(seconds)) || !digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    Timestamp::new(seconds.parse().ok()?, format!("{fraction:0<9}").parse().ok()?).ok()
+}
+
+/// Go's `time.ParseDuration`: `1h30m`, `1.5s`, `-2m`, `100ms`, `0`.
+pub fn go_duration(text: &str) -> Option<SignedDuration> {
+    let (negative, mut rest) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if rest == "0" {
+        return Some(SignedDuration::ZERO);
+    }
+    let mut total = 0_i128;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(number_end);
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        total += nanoseconds(number, unit)?;
+        rest = after;
+    }
+    let total = i64::try_from(if negative { -total } else { total }).ok()?;
+    Some(SignedDuration::from_nanos(total))
+}
+
+/// A number with an optional fraction of a unit, rounded down to nanoseconds.
+fn nanoseconds(number: &str, unit: &str) -> Option<i128> {
+    let unit: i128 = match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || whole.len() > 18 || fraction.len() > 18 {
+        return None;
+    }
+    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i128>().ok() };
+    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    Some(digits(whole)? * unit + digits(fraction)? * unit / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_a_moment() {
+        let now: Timestamp = "2026-06-15T12:00:00Z".parse().unwrap();
+        let east = TimeZone::fixed(jiff::tz::offset(2));
+        let cases = [
+            ("2013-01-02T13:23:37Z", "2013-01-02T13:23:37Z"),
+            ("2013-01-02T13:23:37.123456789Z", "2013-01-02T13:23:37.123456789Z"),
+            ("2013-01-02T13:23:37+01:00", "2013-01-02T12:23:37Z"),
+            ("2013-01-02T13:23:37", "2013-01-02T11:23:37Z"),
+            ("2013-01-02T13:23", "2013-01-02T11:23:00Z"),
+            ("2013-01-02T13", "2013-01-02T11:00:00Z"),
+            ("2013-01-02", "2013-01-01T22:00:00Z"),
+            ("2013-01-02Z", "2013-01-02T00:00:00Z"),
+            ("1136073845", "2006-01-01T00:04:05Z"),
+            ("1136073845.000000001", "2006-01-01T00:04:05.000000001Z"),
+            ("1136073845.5", "2006-01-01T00:04:05.5Z"),
+            ("0", "1970-01-01T00:00:00Z"),
+            ("10m", "2026-06-15T11:50:00Z"),
+            ("1h30m", "2026-06-15T10:30:00Z"),
+            ("-10m", "2026-06-15T12:10:00Z"),
+            ("1.5s", "2026-06-15T11:59:58.5Z"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(moment(text, now, &east).map(|t| t.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment() {
+        for text in ["", "x", "10", "2013-13-01", "2013-01-02T", "10 m", "1h30", ".s", "h", "--1s", "1.2.3"] {
+            let result = moment(text, Timestamp::UNIX_EPOCH, &TimeZone::UTC);
+            // A number alone is seconds since 1970.
+            assert_eq!(result.is_err(), text != "10", "{text}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn go_durations() {
+        assert_eq!(go_duration("2h45m"), Some(SignedDuration::from_secs(9900)));
+        assert_eq!(go_duration("1µs"), Some(SignedDuration::from_micros(1)));
+        assert_eq!(go_duration("0"), Some(SignedDuration::ZERO));
+        assert_eq!(go_duration("1d"), None);
+        assert_eq!(go_duration("99999999999999999999h"), None);
+    }
+}

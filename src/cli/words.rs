@@ -1,0 +1,254 @@
+//! The table of commands: which words there are, and which docker has that coracle does not.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use super::args::Verb;
+use super::{Command, Context, call, container, help, image, inspect, system};
+
+/// One row of the table.
+pub struct Entry {
+    pub verb: Verb,
+    pub call: fn(&str, &[OsString], &Context) -> ExitCode,
+}
+
+const fn entry<C: Command>() -> Entry {
+    Entry { verb: C::VERB, call: call::<C> }
+}
+
+static ENTRIES: [Entry; 21] = [
+    entry::<container::run::Args>(),
+    entry::<container::exec::Args>(),
+    entry::<container::ps::Args>(),
+    entry::<container::create::Args>(),
+    entry::<container::start::Args>(),
+    entry::<container::stop::Args>(),
+    entry::<container::restart::Args>(),
+    entry::<container::kill::Args>(),
+    entry::<container::rm::Args>(),
+    entry::<container::logs::Args>(),
+    entry::<container::wait::Args>(),
+    entry::<container::inspect::Args>(),
+    entry::<image::pull::Args>(),
+    entry::<image::images::Args>(),
+    entry::<image::rmi::Args>(),
+    entry::<image::tag::Args>(),
+    entry::<image::import::Args>(),
+    entry::<image::inspect::Args>(),
+    entry::<inspect::Args>(),
+    entry::<system::version::Args>(),
+    entry::<system::info::Args>(),
+];
+
+const NOUNS: [(&str, &str); 3] =
+    [("container", "Manage containers"), ("image", "Manage images"), ("system", "Manage coracle itself")];
+
+const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
+
+/// docker's commands that do not exist here yet.
+const NOT_YET: [&str; 38] = [
+    "attach",
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "config",
+    "context",
+    "cp",
+    "diff",
+    "events",
+    "export",
+    "history",
+    "load",
+    "login",
+    "logout",
+    "manifest",
+    "network",
+    "node",
+    "pause",
+    "plugin",
+    "port",
+    "prune",
+    "push",
+    "rename",
+    "save",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "top",
+    "trust",
+    "unpause",
+    "update",
+    "volume",
+];
+
+/// What a command line asks for.
+pub enum Found<'a> {
+    /// A verb as typed, with the program's name, and what follows it.
+    Verb {
+        entry: &'static Entry,
+        path: String,
+        rest: &'a [OsString],
+    },
+    /// Help or the version.
+    Text(String),
+    Mistake {
+        message: String,
+        code: u8,
+    },
+}
+
+/// Finds the verb at the start of a command line.
+pub fn find(argv: &[OsString]) -> Found<'_> {
+    let word = |i: usize| argv.get(i).and_then(|word| word.to_str());
+    match word(0) {
+        None if argv.is_empty() => Found::Text(program_help()),
+        Some("--help" | "-h") => Found::Text(program_help()),
+        Some("-v" | "--version") => Found::Text(format!("coracle version {}\n", env!("CARGO_PKG_VERSION"))),
+        Some("help") => help_on(&argv[1..]),
+        Some(flag) if flag.starts_with('-') => unknown_flag(flag),
+        Some(noun) if NOUNS.iter().any(|(name, _)| *name == noun) => match word(1) {
+            None if argv.len() == 1 => Found::Text(noun_help(noun)),
+            Some("--help" | "-h") => Found::Text(noun_help(noun)),
+            _ => verb(&format!("{noun} {}", lossy(&argv[1])), &argv[2..], noun),
+        },
+        _ => verb(&lossy(&argv[0]), &argv[1..], ""),
+    }
+}
+
+fn lossy(word: &OsStr) -> String {
+    word.to_string_lossy().into_owned()
+}
+
+fn verb<'a>(form: &str, rest: &'a [OsString], noun: &str) -> Found<'a> {
+    if let Some(entry) = ENTRIES.iter().find(|entry| entry.verb.forms.contains(&form)) {
+        return Found::Verb { entry, path: format!("coracle {form}"), rest };
+    }
+    let name = form.rsplit(' ').next().unwrap_or(form);
+    let message = if NOT_YET.contains(&name) {
+        format!("coracle: '{form}' is not supported yet")
+    } else if noun.is_empty() {
+        format!("coracle: unknown command: coracle {form}\n\nRun 'coracle --help' for more information")
+    } else {
+        format!(
+            "coracle: unknown command: coracle {form}\n\nUsage:  coracle {noun} COMMAND\n\nRun 'coracle {noun} --help' for more information"
+        )
+    };
+    Found::Mistake { message, code: 1 }
+}
+
+fn unknown_flag(flag: &str) -> Found<'static> {
+    let what = match flag.strip_prefix("--") {
+        Some(_) => format!("unknown flag: {}", flag.split('=').next().unwrap_or(flag)),
+        None => format!("unknown shorthand flag: '{}' in {flag}", flag.chars().nth(1).unwrap_or('-')),
+    };
+    let message = format!(
+        "{what}\n\nUsage:  coracle [OPTIONS] COMMAND [ARG...]\n\nRun 'coracle --help' for more information"
+    );
+    Found::Mistake { message, code: 125 }
+}
+
+/// `help`, `help VERB`, `help NOUN VERB`: the same as `VERB --help`.
+fn help_on(words: &[OsString]) -> Found<'_> {
+    static HELP: std::sync::LazyLock<[OsString; 1]> = std::sync::LazyLock::new(|| ["--help".into()]);
+    match find(words) {
+        Found::Verb { entry, path, .. } => Found::Verb { entry, path, rest: &HELP[..] },
+        Found::Mistake { .. } => {
+            let topic = words.iter().map(|word| lossy(word)).collect::<Vec<_>>().join(" ");
+            Found::Mistake { message: format!("unknown help topic: {topic}"), code: 1 }
+        }
+        text @ Found::Text(_) => text,
+    }
+}
+
+fn verbs() -> Vec<&'static Verb> {
+    ENTRIES.iter().map(|entry| &entry.verb).collect()
+}
+
+fn noun_help(noun: &str) -> String {
+    let about = NOUNS.iter().find(|(name, _)| *name == noun).map_or("", |(_, about)| about);
+    help::noun(noun, about, &verbs())
+}
+
+fn program_help() -> String {
+    help::program(&COMMON, &NOUNS, &verbs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn path(line: &str) -> String {
+        match find(&argv(line)) {
+            Found::Verb { path, rest, .. } => format!("{path}|{}", rest.len()),
+            Found::Text(text) => format!("TEXT {}", text.lines().next().unwrap_or_default()),
+            Found::Mistake { message, code } => {
+                format!("{code} {}", message.lines().next().unwrap_or_default())
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_leads_to_its_verb() {
+        for entry in &ENTRIES {
+            for form in entry.verb.forms {
+                assert_eq!(path(form), format!("coracle {form}|0"));
+            }
+        }
+    }
+
+    #[test]
+    fn no_form_is_taken_twice() {
+        let mut forms: Vec<&str> = ENTRIES.iter().flat_map(|entry| entry.verb.forms).copied().collect();
+        forms.sort_unstable();
+        let before = forms.len();
+        forms.dedup();
+        assert_eq!(forms.len(), before);
+        assert!(NOT_YET.iter().all(|word| !forms.contains(word)));
+    }
+
+    #[test]
+    fn the_page_about_docker_names_every_missing_command() {
+        let page = include_str!("../../docs/docker-compatibility.md");
+        let words: Vec<&str> = page.split(|c: char| c.is_whitespace() || "`.;".contains(c)).collect();
+        for word in NOT_YET {
+            assert!(words.contains(&word), "{word}");
+        }
+    }
+
+    #[test]
+    fn lines() {
+        let cases = [
+            ("run -it x", "coracle run|2"),
+            ("container run x", "coracle container run|1"),
+            ("image ls -q", "coracle image ls|1"),
+            ("help ps", "coracle ps|1"),
+            ("help image ls", "coracle image ls|1"),
+            ("", "TEXT Usage:  coracle [OPTIONS] COMMAND"),
+            ("--help", "TEXT Usage:  coracle [OPTIONS] COMMAND"),
+            ("container", "TEXT Usage:  coracle container COMMAND"),
+            ("system --help", "TEXT Usage:  coracle system COMMAND"),
+            ("foo", "1 coracle: unknown command: coracle foo"),
+            ("container foo", "1 coracle: unknown command: coracle container foo"),
+            ("attach x", "1 coracle: 'attach' is not supported yet"),
+            ("container attach x", "1 coracle: 'container attach' is not supported yet"),
+            ("volume ls", "1 coracle: 'volume' is not supported yet"),
+            ("help foo", "1 unknown help topic: foo"),
+            ("--foo ps", "125 unknown flag: --foo"),
+            ("-x", "125 unknown shorthand flag: 'x' in -x"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(path(line), expected, "{line}");
+        }
+        assert!(matches!(find(&argv("-v")), Found::Text(text) if text.starts_with("coracle version ")));
+    }
+}

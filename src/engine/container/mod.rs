@@ -1,0 +1,17 @@
+//! What can be done to a container: one file per verb. Nothing here prints.
+
+pub mod create;
+pub mod exec;
+pub mod inspect;
+pub mod kill;
+pub mod list;
+pub mod logs;
+pub mod remove;
+pub mod restart;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod wait;
+
+#[cfg(test)]
+mod sample;

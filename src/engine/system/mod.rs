@@ -1,0 +1,4 @@
+//! What coracle tells about itself and the machine: one file per verb. Nothing here prints.
+
+pub mod info;
+pub mod version;
