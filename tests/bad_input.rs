@@ -23,7 +23,10 @@ fn malformed_flags_are_125_with_the_usage() {
 #[test]
 fn missing_arguments_are_1() {
     let env = Env::new();
-    for verb in ["run", "create", "start", "stop", "restart", "kill", "rm", "logs", "exec", "wait", "inspect", "pull", "rmi", "tag", "import"] {
+    for verb in [
+        "run", "create", "start", "stop", "restart", "kill", "rm", "logs", "exec", "wait", "inspect", "pull",
+        "rmi", "tag", "import",
+    ] {
         env.coracle([verb]).code(1).no_stdout().stderr_has("requires").stderr_has(verb);
     }
     env.coracle(["ps", "surplus"]).code(1).stderr_has("accepts no argument");
@@ -97,7 +100,7 @@ fn a_home_that_cannot_be_written_is_named() {
     let mut env = Env::new();
     env.set_var("XDG_DATA_HOME", "/proc/nowhere");
     env.coracle(["pull", &image("tiny")]).code(1).stderr_has("/proc/nowhere");
-    env.set_var("XDG_DATA_HOME", &env.root.join("home/data").to_string_lossy().into_owned());
+    env.set_var("XDG_DATA_HOME", &env.root.join("home/data").to_string_lossy());
 }
 
 #[test]

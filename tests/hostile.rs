@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::harness::Env;
 use crate::harness::fake_registry::{
     Blob, FakeRegistry, OCI_LAYER, OCI_LAYER_GZIP, OCI_MANIFEST, Reply, blob_path, manifest_path, sha256,
 };
 use crate::harness::tar::{Entry, archive, busybox_entries, gzip, unfinished};
-use crate::harness::Env;
 
 /// An honest base layer, a registry, and the store's files before.
 struct Attack {
@@ -193,7 +193,8 @@ fn a_digest_that_is_a_path() {
     let attack = Attack::new();
     let evil = json!({ "mediaType": OCI_LAYER, "digest": "sha256:../../../../evil", "size": 3 });
     let config = attack.registry.blob("app", "application/vnd.oci.image.config.v1+json", b"{}");
-    let document = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.json(), "layers": [evil] });
+    let document =
+        json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.json(), "layers": [evil] });
     attack.registry.manifest("app", "latest", OCI_MANIFEST, &document);
     attack.is_refused(&["digest"]);
 }
@@ -209,7 +210,11 @@ fn stays_inside(entries: &[Entry]) {
     } else {
         attack.env.coracle(["images", "-aq"]).success().says("");
     }
-    assert!(!target.exists() && !std::path::Path::new("/evil").exists() && !std::path::Path::new("/tmp/evil").exists());
+    assert!(
+        !target.exists()
+            && !std::path::Path::new("/evil").exists()
+            && !std::path::Path::new("/tmp/evil").exists()
+    );
     let strays: Vec<String> = attack
         .env
         .listing(&attack.env.root)
@@ -221,7 +226,9 @@ fn stays_inside(entries: &[Entry]) {
 
 #[test]
 fn names_that_climb_out() {
-    for name in ["../evil", "../../../../../../../../../../tmp/evil", "a/../../evil", "/../evil", "etc/../../evil"] {
+    for name in
+        ["../evil", "../../../../../../../../../../tmp/evil", "a/../../evil", "/../evil", "etc/../../evil"]
+    {
         let attack = Attack::with_layer(archive(&[Entry::file(name, "x")]));
         attack.is_refused(&["evil"]);
         stays_inside(&[Entry::file(name, "x")]);
@@ -248,7 +255,8 @@ fn links_do_not_lead_out() {
 
 #[test]
 fn a_link_to_a_folder_of_the_image_is_followed_inside() {
-    let attack = Attack::with_layer(archive(&[Entry::symlink("lib", "/etc"), Entry::file("lib/new", "inside\n")]));
+    let attack =
+        Attack::with_layer(archive(&[Entry::symlink("lib", "/etc"), Entry::file("lib/new", "inside\n")]));
     let name = attack.registry.image("app");
     attack.env.coracle(["run", "--rm", "-q", &name, "cat", "/etc/new"]).success().says("inside\n");
 }
@@ -260,7 +268,8 @@ fn hard_links_to_the_host() {
         let name = attack.registry.image("app");
         if attack.env.coracle(["pull", "-q", &name]).went_well() {
             // Contained: at most the image's own file of that name.
-            let shown = attack.env.coracle(["run", "--rm", &name, "cat", "/evil"]).success().stdout().to_owned();
+            let shown =
+                attack.env.coracle(["run", "--rm", &name, "cat", "/evil"]).success().stdout().to_owned();
             assert_eq!(shown, "root:x:0:0:root:/root:/bin/sh\n");
         }
     }
@@ -283,7 +292,14 @@ fn device_nodes() {
     let attack = Attack::with_layer(archive(&[Entry::device("evil", 8, 0).mode(0o666)]));
     let name = attack.registry.image("app");
     if attack.env.coracle(["pull", "-q", &name]).went_well() {
-        let said = attack.env.coracle(["run", "--rm", &name, "sh", "-c", "cat /evil | true; [ -b /evil ] && echo block"]);
+        let said = attack.env.coracle([
+            "run",
+            "--rm",
+            &name,
+            "sh",
+            "-c",
+            "cat /evil | true; [ -b /evil ] && echo block",
+        ]);
         drop(said.code(1).no_stdout());
     } else {
         attack.is_refused(&["evil"]);
@@ -314,7 +330,8 @@ fn memory_stays_small_under_a_lying_header() {
     layer.extend(vec![b'1'; 200 << 20]);
     registry.push("app", "latest", &[layer]);
     env.set_var("LIMIT", "yes");
-    let script = format!("ulimit -v 1000000; {} pull {}", crate::harness::binary().display(), registry.image("app"));
+    let script =
+        format!("ulimit -v 1000000; {} pull {}", crate::harness::binary().display(), registry.image("app"));
     let said = env.program("sh", ["-c", &script]).output().code(1);
     assert!(!said.stderr().contains("memory"), "{said:?}");
 }
@@ -341,5 +358,9 @@ fn odd_but_honest_layers_work() {
     let attack = Attack::with_layer(layer);
     let name = attack.registry.image("app");
     let script = "cat /dot/file; cat \"/with\nnewline\"; ls -d /p/p/p/p | cat";
-    attack.env.coracle(["run", "--rm", "-q", &name, "sh", "-c", script]).success().says("dot\nnewline\n/p/p/p/p\n");
+    attack
+        .env
+        .coracle(["run", "--rm", "-q", &name, "sh", "-c", script])
+        .success()
+        .says("dot\nnewline\n/p/p/p/p\n");
 }

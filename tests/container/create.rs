@@ -17,7 +17,9 @@ fn prints_the_id_and_starts_nothing() {
 #[test]
 fn takes_the_options_of_run() {
     let env = Env::with_tiny();
-    let line = ["create", "--name", "a", "-e", "K=V", "-w", "/tmp", "-u", "sailor", "-h", "mast", "-l", "x=y", "tiny"];
+    let line = [
+        "create", "--name", "a", "-e", "K=V", "-w", "/tmp", "-u", "sailor", "-h", "mast", "-l", "x=y", "tiny",
+    ];
     env.coracle(line.into_iter().chain(["sh", "-c", "echo $K; pwd; id -un; hostname"])).success();
     env.coracle(["start", "-a", "a"]).success().says("V\n/tmp\nsailor\nmast\n");
     assert_eq!(env.inspect("a", "/Config/Labels/x"), "y");

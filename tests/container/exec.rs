@@ -18,12 +18,16 @@ fn ready() -> Env {
 fn runs_in_the_containers_world() {
     let env = ready();
     let script = "echo $K; pwd; id -un; hostname; echo $HOME; cat /proc/1/cmdline | tr '\\0' ' '";
-    env.coracle(["exec", "a", "sh", "-c", script]).success().says("V\n/tmp\nsailor\nmast\n/home/sailor\nsleep 1000 ");
+    env.coracle(["exec", "a", "sh", "-c", script])
+        .success()
+        .says("V\n/tmp\nsailor\nmast\n/home/sailor\nsleep 1000 ");
     for namespace in ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user"] {
         let link = format!("/proc/{}/ns/{namespace}", env.pid("a"));
         let container = std::fs::read_link(&link).expect("a namespace").display().to_string();
         let inside = format!("/proc/self/ns/{namespace}");
-        env.coracle(["exec", "-u", "root", "a", "readlink", &inside]).success().says(&format!("{container}\n"));
+        env.coracle(["exec", "-u", "root", "a", "readlink", &inside])
+            .success()
+            .says(&format!("{container}\n"));
     }
 }
 
@@ -31,7 +35,12 @@ fn runs_in_the_containers_world() {
 fn has_the_containers_limits() {
     let env = ready();
     let status = |args: &[&str]| {
-        let said = env.coracle(args.iter().copied().chain(["grep", "-E", "^(Cap|Seccomp:|NoNewPrivs)", "/proc/self/status"]));
+        let said = env.coracle(args.iter().copied().chain([
+            "grep",
+            "-E",
+            "^(Cap|Seccomp:|NoNewPrivs)",
+            "/proc/self/status",
+        ]));
         said.success().stdout().to_owned()
     };
     let inside = status(&["exec", "-u", "root", "a"]);
@@ -43,7 +52,10 @@ fn has_the_containers_limits() {
 #[test]
 fn gives_the_exit_status() {
     let env = ready();
-    env.coracle(["exec", "a", "sh", "-c", "echo out; echo err >&2; exit 9"]).code(9).says("out\n").stderr_has("err");
+    env.coracle(["exec", "a", "sh", "-c", "echo out; echo err >&2; exit 9"])
+        .code(9)
+        .says("out\n")
+        .stderr_has("err");
     env.coracle(["exec", "a", "sh", "-c", "kill -9 $$"]).code(137);
     env.coracle(["exec", "a", "no-such-command"]).code(127).stderr_has("no-such-command");
     env.coracle(["exec", "a", "/etc/not-executable"]).code(126).stderr_has("/etc/not-executable");
@@ -54,7 +66,9 @@ fn gives_the_exit_status() {
 #[test]
 fn takes_its_options() {
     let env = ready();
-    env.coracle(["exec", "-e", "K=W", "-e", "NEW=1", "a", "sh", "-c", "echo $K $NEW"]).success().says("W 1\n");
+    env.coracle(["exec", "-e", "K=W", "-e", "NEW=1", "a", "sh", "-c", "echo $K $NEW"])
+        .success()
+        .says("W 1\n");
     env.coracle(["exec", "-w", "/srv", "a", "pwd"]).success().says("/srv\n");
     env.coracle(["exec", "-u", "root", "a", "id", "-u"]).success().says("0\n");
     env.coracle(["exec", "-u", "1000:200", "a", "sh", "-c", "id -u; id -g"]).success().says("1000\n200\n");
@@ -114,8 +128,9 @@ fn a_killed_client_takes_no_one_with_it() {
 #[test]
 fn many_at_once() {
     let env = ready();
-    let sessions: Vec<_> =
-        (0..20).map(|i| env.command(["exec", "a", "sh", "-c", &format!("sleep 0.2; echo {i}")]).spawn()).collect();
+    let sessions: Vec<_> = (0..20)
+        .map(|i| env.command(["exec", "a", "sh", "-c", &format!("sleep 0.2; echo {i}")]).spawn())
+        .collect();
     for (i, session) in sessions.into_iter().enumerate() {
         session.finish().success().says(&format!("{i}\n"));
     }

@@ -9,13 +9,16 @@ fn a_container_has_dockers_keys() {
     let folder = env.folder("data", 0o755);
     let bind = format!("{}:/data:ro", folder.display());
     let publish = format!("127.0.0.1:{port}:80");
-    let flags = ["-v", &bind, "-p", &publish, "-e", "K=V", "-l", "l=m", "-w", "/tmp", "-u", "sailor", "-h", "mast"];
+    let flags =
+        ["-v", &bind, "-p", &publish, "-e", "K=V", "-l", "l=m", "-w", "/tmp", "-u", "sailor", "-h", "mast"];
     let id = env
         .coracle(["run", "-d", "--name", "a"].into_iter().chain(flags).chain(["tiny", "sleep", "1000"]))
         .success()
         .line()
         .to_owned();
-    let is = |pointer: &str, expected: serde_json::Value| assert_eq!(env.inspect("a", pointer), expected, "{pointer}");
+    let is = |pointer: &str, expected: serde_json::Value| {
+        assert_eq!(env.inspect("a", pointer), expected, "{pointer}")
+    };
     is("/Id", id.into());
     is("/Name", "/a".into());
     is("/Path", "sleep".into());
@@ -55,7 +58,9 @@ fn an_image_has_dockers_keys() {
     let env = Env::new();
     let odd = image("odd");
     env.coracle(["pull", "-q", &odd]).success();
-    let is = |pointer: &str, expected: serde_json::Value| assert_eq!(env.inspect(&odd, pointer), expected, "{pointer}");
+    let is = |pointer: &str, expected: serde_json::Value| {
+        assert_eq!(env.inspect(&odd, pointer), expected, "{pointer}")
+    };
     is("/RepoTags/0", format!("{odd}:latest").into());
     is("/Architecture", "amd64".into());
     is("/Os", "linux".into());
@@ -67,7 +72,10 @@ fn an_image_has_dockers_keys() {
     is("/Created", "2023-11-14T22:13:20Z".into());
     assert_eq!(env.inspect(&odd, "/RootFS/Layers").as_array().map(Vec::len), Some(4));
     let digests = env.inspect(&odd, "/RepoDigests/0");
-    assert!(digests.as_str().is_some_and(|digest| digest.starts_with(&format!("{odd}@sha256:"))), "{digests}");
+    assert!(
+        digests.as_str().is_some_and(|digest| digest.starts_with(&format!("{odd}@sha256:"))),
+        "{digests}"
+    );
 }
 
 #[test]

@@ -13,7 +13,8 @@ fn kills_by_default() {
 #[test]
 fn sends_the_signal_named() {
     let env = Env::with_tiny();
-    let script = "for s in HUP USR1 USR2; do trap \"echo $s\" $s; done; echo ready; while :; do sleep 0.02; done";
+    let script =
+        "for s in HUP USR1 USR2; do trap \"echo $s\" $s; done; echo ready; while :; do sleep 0.02; done";
     env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", script]).success();
     env.wait_for_log("a", "ready");
     for (signal, shows) in [("HUP", "HUP"), ("SIGUSR1", "USR1"), ("12", "USR2"), ("usr1", "USR1")] {

@@ -7,7 +7,8 @@ use crate::harness::Env;
 #[test]
 fn keeps_the_streams_apart() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "echo out; echo err >&2; printf end"]).success();
+    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "echo out; echo err >&2; printf end"])
+        .success();
     env.coracle(["wait", "a"]).success().says("0\n");
     let said = env.coracle(["logs", "a"]).success();
     assert_eq!((said.stdout(), said.stderr()), ("out\nend", "err\n"));
@@ -28,7 +29,8 @@ fn follows_until_the_end() {
 #[test]
 fn shows_new_lines_as_they_come() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "echo first; read x < /fifo; echo second"]).success();
+    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "echo first; read x < /fifo; echo second"])
+        .success();
     env.coracle(["rm", "-f", "a"]).success();
     let script = "mkfifo /fifo; echo first; read x < /fifo; echo second; sleep 100";
     env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", script]).success();
@@ -57,7 +59,8 @@ fn since_until_and_timestamps() {
     let env = Env::with_tiny();
     env.coracle(["run", "--name", "a", "tiny", "sh", "-c", "echo old; sleep 2.2; echo new"]).success();
     let said = env.coracle(["logs", "-t", "a"]).success();
-    let lines: Vec<(&str, &str)> = said.stdout().lines().map(|l| l.split_once(' ').expect("a time first")).collect();
+    let lines: Vec<(&str, &str)> =
+        said.stdout().lines().map(|l| l.split_once(' ').expect("a time first")).collect();
     assert_eq!(lines.iter().map(|(_, text)| *text).collect::<Vec<_>>(), ["old", "new"]);
     for (time, _) in &lines {
         assert!(time.len() == "2006-01-02T15:04:05.000000000Z".len() && time.ends_with('Z'), "{time}");

@@ -8,7 +8,18 @@ fn the_table_is_dockers() {
     let port = free_port();
     let publish = format!("127.0.0.1:{port}:80");
     let id = env
-        .coracle(["run", "-d", "--name", "web", "-p", &publish, "tiny", "sh", "-c", "sleep 1000 # and much more"])
+        .coracle([
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "-p",
+            &publish,
+            "tiny",
+            "sh",
+            "-c",
+            "sleep 1000 # and much more",
+        ])
         .success()
         .line()
         .to_owned();

@@ -46,7 +46,8 @@ fn an_ambiguous_prefix_removes_nothing() {
     let ids: Vec<String> =
         (0..17).map(|_| env.coracle(["create", "tiny"]).success().line().to_owned()).collect();
     // Seventeen ids have a first digit in common with another.
-    let twice = ids.iter().find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1).expect("a pair");
+    let twice =
+        ids.iter().find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1).expect("a pair");
     env.coracle(["rm", &twice[..1]]).code(1).no_stdout();
     assert_eq!(env.coracle(["ps", "-aq"]).success().stdout().lines().count(), 17);
 }

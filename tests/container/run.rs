@@ -56,7 +56,9 @@ fn a_missing_command_is_127_and_one_that_cannot_run_is_126() {
 fn the_search_path_is_the_containers() {
     let env = Env::with_tiny();
     env.coracle(["run", "--rm", "-e", "PATH=/nowhere", "tiny", "true"]).code(127);
-    env.coracle(["run", "--rm", "-e", "PATH=/nowhere:/bin", "tiny", "echo", "found"]).success().says("found\n");
+    env.coracle(["run", "--rm", "-e", "PATH=/nowhere:/bin", "tiny", "echo", "found"])
+        .success()
+        .says("found\n");
     env.coracle(["run", "--rm", "-w", "/bin", "tiny", "./echo", "here"]).success().says("here\n");
 }
 
@@ -129,7 +131,8 @@ fn a_detached_start_that_fails_says_so() {
 #[test]
 fn a_detached_container_outlives_its_callers_session() {
     let env = Env::with_tiny();
-    let script = format!("{} run -d --name a tiny sh -c 'sleep 2; echo later'", crate::harness::binary().display());
+    let script =
+        format!("{} run -d --name a tiny sh -c 'sleep 2; echo later'", crate::harness::binary().display());
     // A session of its own whose leader ends: what is left of it gets a hang-up.
     env.program("setsid", ["sh", "-c", &script]).output().success();
     env.coracle(["wait", "a"]).success().says("0\n");
@@ -149,7 +152,17 @@ fn without_rm_the_container_is_kept() {
 fn rm_leaves_nothing() {
     let env = Env::with_tiny();
     let before = env.listing(&env.store());
-    env.coracle(["run", "--rm", "--name", "a", "tiny", "sh", "-c", "mkdir -p /x/y; echo z > /x/y/z; chmod 0 /x"]).success();
+    env.coracle([
+        "run",
+        "--rm",
+        "--name",
+        "a",
+        "tiny",
+        "sh",
+        "-c",
+        "mkdir -p /x/y; echo z > /x/y/z; chmod 0 /x",
+    ])
+    .success();
     // The name is free the moment the client returns.
     env.coracle(["run", "--rm", "--name", "a", "tiny", "true"]).success();
     env.coracle(["run", "-d", "--rm", "--name", "a", "tiny", "true"]).success();
@@ -164,7 +177,8 @@ fn rm_leaves_nothing() {
 #[test]
 fn forwards_signals() {
     let env = Env::with_tiny();
-    let script = "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    let script =
+        "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
     let mut running = env.command(["run", "--rm", "tiny", "sh", "-c", script]).spawn();
     running.wait_for("ready");
     running.signal(Signal::SIGUSR1);
@@ -190,7 +204,10 @@ fn pulls_what_is_missing_and_says_so() {
     assert_eq!(said.stdout(), "hello from tiny\n");
     let said = said.stderr_has("Unable to find image").stderr_has(&image("tiny"));
     assert!(said.stderr().contains("Downloaded newer image"), "{said:?}");
-    env.coracle(["run", "--rm", &image("tiny"), "cat", "/srv/hello"]).success().says("hello from tiny\n").no_stderr();
+    env.coracle(["run", "--rm", &image("tiny"), "cat", "/srv/hello"])
+        .success()
+        .says("hello from tiny\n")
+        .no_stderr();
 }
 
 #[test]
@@ -208,10 +225,14 @@ fn pull_never_and_always() {
 fn platform_chooses_from_an_index() {
     let env = Env::new();
     let name = image("tiny:index");
-    env.coracle(["run", "--rm", "--pull=always", &name, "cat", "/etc/platform"]).success().says("linux/amd64\n");
+    env.coracle(["run", "--rm", "--pull=always", &name, "cat", "/etc/platform"])
+        .success()
+        .says("linux/amd64\n");
     let other = ["run", "--rm", "--pull=always", "--platform", "linux/arm64", &name, "cat", "/etc/platform"];
     env.coracle(other).success().says("linux/arm64\n");
-    env.coracle(["run", "--rm", "--platform", "linux/s390x", "--pull=always", &name, "true"]).code(125).stderr_has("s390x");
+    env.coracle(["run", "--rm", "--platform", "linux/s390x", "--pull=always", &name, "true"])
+        .code(125)
+        .stderr_has("s390x");
 }
 
 #[test]
@@ -220,7 +241,9 @@ fn the_default_command_is_the_images() {
     let odd = image("odd");
     // ENTRYPOINT ["/bin/sh", "-c"], CMD ["cat /odd/replaced"]
     env.coracle(["run", "--rm", "-q", &odd]).success().says("second\n");
-    env.coracle(["run", "--rm", &odd, "echo $ODD; pwd; id -un"]).success().says("yes\n/odd/deep/work\nsailor\n");
+    env.coracle(["run", "--rm", &odd, "echo $ODD; pwd; id -un"])
+        .success()
+        .says("yes\n/odd/deep/work\nsailor\n");
     env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd]).success().says("\n");
     env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd, "a", "b"]).success().says("a b\n");
     env.coracle(["run", "--rm", "--entrypoint", "", &odd, "echo", "c"]).success().says("c\n");
@@ -229,7 +252,9 @@ fn the_default_command_is_the_images() {
 #[test]
 fn flags_end_at_the_image() {
     let env = Env::with_tiny();
-    env.coracle(["run", "--rm", "tiny", "echo", "--rm", "-d", "--name=x"]).success().says("--rm -d --name=x\n");
+    env.coracle(["run", "--rm", "tiny", "echo", "--rm", "-d", "--name=x"])
+        .success()
+        .says("--rm -d --name=x\n");
     env.coracle(["container", "run", "--rm", "tiny", "echo", "long"]).success().says("long\n");
 }
 

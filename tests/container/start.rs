@@ -15,7 +15,9 @@ fn prints_the_name_as_typed() {
 #[test]
 fn starts_an_exited_container_again_with_its_files() {
     let env = Env::with_tiny();
-    env.coracle(["run", "--name", "a", "tiny", "sh", "-c", "echo x >> /count; wc -l < /count"]).success().says("1\n");
+    env.coracle(["run", "--name", "a", "tiny", "sh", "-c", "echo x >> /count; wc -l < /count"])
+        .success()
+        .says("1\n");
     env.coracle(["start", "-a", "a"]).success().says("2\n");
     env.coracle(["start", "-a", "a"]).success().says("3\n");
     env.coracle(["logs", "a"]).success().says("1\n2\n3\n");

@@ -25,8 +25,17 @@ fn asks_with_sigterm() {
 #[test]
 fn kills_after_the_time_given() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"])
-        .success();
+    env.coracle([
+        "run",
+        "-d",
+        "--name",
+        "a",
+        "tiny",
+        "sh",
+        "-c",
+        "trap '' TERM; echo ready; while :; do sleep 1; done",
+    ])
+    .success();
     env.wait_for_log("a", "ready");
     let began = Instant::now();
     env.coracle(["stop", "-t", "1", "a"]).success();
@@ -38,7 +47,8 @@ fn kills_after_the_time_given() {
 #[test]
 fn the_signal_is_the_containers_or_the_images() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "--stop-signal", "USR2", "tiny", "sh", "-c", &obeys("USR2", 3)]).success();
+    env.coracle(["run", "-d", "--name", "a", "--stop-signal", "USR2", "tiny", "sh", "-c", &obeys("USR2", 3)])
+        .success();
     env.wait_for_log("a", "ready");
     env.coracle(["stop", "a"]).success();
     assert_eq!(env.inspect("a", "/State/ExitCode"), 3);

@@ -136,9 +136,8 @@ impl FakeRegistry {
     pub fn manifest(&self, repository: &str, tag: &str, media_type: &str, document: &Value) -> String {
         let body = serde_json::to_vec(document).expect("JSON");
         let digest = sha256(&body);
-        let reply = Reply::new(200, body)
-            .header("Content-Type", media_type)
-            .header("Docker-Content-Digest", &digest);
+        let reply =
+            Reply::new(200, body).header("Content-Type", media_type).header("Docker-Content-Digest", &digest);
         self.reply(&manifest_path(repository, &digest), reply.clone());
         self.reply(&manifest_path(repository, tag), reply);
         digest
@@ -230,8 +229,11 @@ fn answer(request: &Request, shared: &Shared) -> Reply {
     let known = shared.replies.lock().expect("no server panics").get(path).cloned();
     let code = if path.contains("/manifests/") { "MANIFEST_UNKNOWN" } else { "BLOB_UNKNOWN" };
     known.unwrap_or_else(|| {
-        Reply::new(404, format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"unknown to registry\"}}]}}"))
-            .header("Content-Type", "application/json")
+        Reply::new(
+            404,
+            format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"unknown to registry\"}}]}}"),
+        )
+        .header("Content-Type", "application/json")
     })
 }
 

@@ -19,6 +19,8 @@ use super::{PATIENCE, eventually};
 pub struct Invocation {
     argv: Vec<OsString>,
     wrapper: Vec<OsString>,
+    /// Becomes the unprivileged user, unless it is the one who runs the tests.
+    drop: Vec<OsString>,
     vars: Vec<(String, String)>,
     input: Option<Vec<u8>>,
     patience: Duration,
@@ -30,17 +32,32 @@ pub struct Invocation {
 const ENTER: &str = "[ -z \"$1\" ] || echo $$ >\"$1\"; shift; exec \"$@\"";
 
 impl Invocation {
-    pub fn new(user: &User, pen: &Pen, vars: &[(String, String)], argv: Vec<OsString>, folder: &Path) -> Invocation {
+    pub fn new(
+        user: &User,
+        pen: &Pen,
+        vars: &[(String, String)],
+        argv: Vec<OsString>,
+        folder: &Path,
+    ) -> Invocation {
         let entrance = pen.entrance().map(PathBuf::into_os_string).unwrap_or_default();
         let mut wrapper: Vec<OsString> = ["/bin/sh", "-c", ENTER, "sh"].map(OsString::from).into();
         wrapper.push(entrance);
+        let mut drop: Vec<OsString> = Vec::new();
         if !user.is_current() {
-            wrapper.push("setpriv".into());
-            wrapper.push(format!("--reuid={}", user.uid).into());
-            wrapper.push(format!("--regid={}", user.gid).into());
-            wrapper.push("--clear-groups".into());
+            drop.push("setpriv".into());
+            drop.push(format!("--reuid={}", user.uid).into());
+            drop.push(format!("--regid={}", user.gid).into());
+            drop.push("--clear-groups".into());
         }
-        Invocation { argv, wrapper, vars: vars.to_vec(), input: None, patience: PATIENCE, folder: folder.to_owned() }
+        Invocation {
+            argv,
+            wrapper,
+            drop,
+            vars: vars.to_vec(),
+            input: None,
+            patience: PATIENCE,
+            folder: folder.to_owned(),
+        }
     }
 
     #[must_use]
@@ -63,13 +80,6 @@ impl Invocation {
         self
     }
 
-    /// The working folder; the test's own unless set.
-    #[must_use]
-    pub fn folder(mut self, folder: &Path) -> Invocation {
-        self.folder = folder.to_owned();
-        self
-    }
-
     /// Runs it below another program, for instance `setsid --ctty`.
     #[must_use]
     pub fn below<S: AsRef<OsStr>>(mut self, outer: impl IntoIterator<Item = S>) -> Invocation {
@@ -79,10 +89,22 @@ impl Invocation {
         self
     }
 
+    /// Runs it below a program that is still privileged and becomes the user itself.
+    #[must_use]
+    pub fn below_as_root<S: AsRef<OsStr>>(mut self, outer: impl IntoIterator<Item = S>) -> Invocation {
+        self.drop.clear();
+        self.below(outer)
+    }
+
     /// The bare command for who wires up its streams himself.
     pub fn into_command(self) -> Command {
         let mut command = Command::new(&self.wrapper[0]);
-        command.args(&self.wrapper[1..]).args(&self.argv).env_clear().current_dir(&self.folder);
+        command
+            .args(&self.wrapper[1..])
+            .args(&self.drop)
+            .args(&self.argv)
+            .env_clear()
+            .current_dir(&self.folder);
         command.envs(self.vars.iter().map(|(key, value)| (key, value)));
         command
     }
@@ -251,6 +273,11 @@ impl Output {
     /// Whether it ended with 0; for what is asked again until it is so.
     pub fn went_well(self) -> bool {
         self.status.success()
+    }
+
+    /// What it wrote, when it ended with 0.
+    pub fn text_if_well(self) -> Option<String> {
+        self.status.success().then(|| String::from_utf8_lossy(&self.stdout).into_owned())
     }
 
     /// Ended by this signal.

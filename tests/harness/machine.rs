@@ -10,7 +10,6 @@ use nix::unistd::{Gid, Uid};
 /// Whom coracle runs as.
 #[derive(Debug, Clone)]
 pub struct User {
-    pub name: String,
     pub uid: u32,
     pub gid: u32,
 }
@@ -28,18 +27,18 @@ impl User {
     pub fn current() -> User {
         let user = nix::unistd::User::from_uid(Uid::effective()).expect("the user database");
         let user = user.expect("who runs the tests is in the user database");
-        User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
+        User { uid: user.uid.as_raw(), gid: user.gid.as_raw() }
     }
 
     pub fn named(name: &str) -> Option<User> {
         let user = nix::unistd::User::from_name(name).expect("the user database")?;
-        Some(User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+        Some(User { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
     }
 
     /// Root, for tests that need it; tests/run leaves them out, and says so, when it is not root.
     pub fn root() -> User {
-        assert!(Uid::effective().is_root(), "this test needs root");
-        User { name: "root".to_owned(), uid: 0, gid: 0 }
+        needs_root();
+        User { uid: 0, gid: 0 }
     }
 
     pub fn is_current(&self) -> bool {
@@ -53,6 +52,11 @@ impl User {
             nix::unistd::chown(path, Some(uid), Some(gid)).expect("root gives files away");
         }
     }
+}
+
+/// Ends a test that only root can run.
+pub fn needs_root() {
+    assert!(Uid::effective().is_root(), "this test needs root");
 }
 
 /// Holds every process of one test, so that none gets away unseen: a control group where one can

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub use invocation::{Invocation, Output, Running};
+pub use invocation::{Invocation, Output};
 pub use registry::image;
 pub use terminal::Terminal;
 
@@ -157,7 +157,11 @@ impl Env {
             let log = self.coracle(["logs", name]).success();
             log.stdout().contains(text) || log.stderr().contains(text)
         };
-        assert!(eventually(PATIENCE, said), "{name} never wrote {text:?}: {:?}", self.coracle(["logs", name]));
+        assert!(
+            eventually(PATIENCE, said),
+            "{name} never wrote {text:?}: {:?}",
+            self.coracle(["logs", name])
+        );
     }
 
     /// The state `ps` and `inspect` give: `running`, `exited`, `created`.
@@ -204,7 +208,8 @@ impl Env {
             self.coracle(["rm", "-f"].into_iter().chain(names)).success();
         }
         // The holder of the user's namespace outlives commands by design, until it was idle for a while.
-        let strangers = || self.processes().into_iter().filter(|pid| !machine::is_home(*pid)).collect::<Vec<_>>();
+        let strangers =
+            || self.processes().into_iter().filter(|pid| !machine::is_home(*pid)).collect::<Vec<_>>();
         let gone = eventually(TEARDOWN, || strangers().is_empty());
         let told: Vec<String> = strangers().into_iter().map(machine::describe).collect();
         assert!(gone, "processes are left after the last container: {told:#?}");

@@ -22,6 +22,7 @@ pub fn image(name: &str) -> String {
     format!("{}/{name}", address())
 }
 
+#[expect(clippy::zombie_processes, reason = "it ends after this process, by the pipe")]
 fn serve() -> Served {
     if let Ok(address) = std::env::var("CORACLE_TEST_REGISTRY") {
         return Served { address, _alive: None };

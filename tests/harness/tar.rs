@@ -148,7 +148,9 @@ pub fn busybox_entries() -> Vec<Entry> {
     let busybox = busybox.expect("the package busybox-static is installed");
     let mut entries = ["bin", "etc", "tmp"].map(Entry::folder).to_vec();
     entries.push(Entry::file("bin/busybox", busybox).mode(0o755));
-    entries.extend(["sh", "cat", "ls", "true", "id"].map(|name| Entry::symlink(&format!("bin/{name}"), "busybox")));
+    entries.extend(
+        ["sh", "cat", "ls", "true", "id"].map(|name| Entry::symlink(&format!("bin/{name}"), "busybox")),
+    );
     entries.push(Entry::file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"));
     entries
 }

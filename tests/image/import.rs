@@ -1,8 +1,8 @@
 //! `coracle import`.
 
+use crate::harness::Env;
 use crate::harness::fake_registry::{FakeRegistry, Reply};
 use crate::harness::tar::{Entry, archive, busybox_entries, gzip, zstd};
-use crate::harness::Env;
 
 fn root_file_system() -> Vec<u8> {
     let mut entries = busybox_entries();

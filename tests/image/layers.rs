@@ -15,7 +15,9 @@ fn odd(script: &str) -> String {
 
 #[test]
 fn owners_and_modes() {
-    let shown = odd("stat -c '%n %u:%g %a' owned highest setuid setgid sticky unreadable closed closed/inside one two");
+    let shown = odd(
+        "stat -c '%n %u:%g %a' owned highest setuid setgid sticky unreadable closed closed/inside one two",
+    );
     let expected = "owned 1234:2345 640\nhighest 65534:65534 644\nsetuid 0:0 4755\nsetgid 0:0 2755\nsticky 0:0 1777\n\
         unreadable 0:0 0\nclosed 0:0 0\nclosed/inside 0:0 644\none 7:0 644\ntwo 7:0 644\n";
     assert_eq!(shown, expected);
@@ -32,8 +34,10 @@ fn times() {
 fn links_pipes_and_names() {
     assert_eq!(odd("[ one -ef two ] && stat -c %h one"), "2\n");
     assert_eq!(odd("[ again -ef again-link ] && cat again-link"), "again\n");
-    assert_eq!(odd("readlink absolute upwards dangling through; cat absolute upwards"),
-        "/srv/hello\n../../../../../srv/hello\nnowhere\nreal\nhello from tiny\nhello from tiny\n");
+    assert_eq!(
+        odd("readlink absolute upwards dangling through; cat absolute upwards"),
+        "/srv/hello\n../../../../../srv/hello\nnowhere\nreal\nhello from tiny\nhello from tiny\n"
+    );
     assert_eq!(odd("stat -c %F pipe"), "fifo\n");
     assert_eq!(odd(&format!("cat {}", "long".repeat(60))), "long name\n");
     assert_eq!(odd("cat 'name with space and \u{fc}ml\u{e4}ut'"), "name\n");
@@ -43,7 +47,10 @@ fn links_pipes_and_names() {
 #[test]
 fn whiteouts_and_opaque_folders() {
     assert_eq!(odd("cat removed; ls -d removed-folder 2>/dev/null; ls opaque"), "back\nabove\n");
-    assert_eq!(odd("cat file-to-folder/inner folder-to-file replaced; stat -c %a replaced"), "inner\nfile\nsecond\n644\n");
+    assert_eq!(
+        odd("cat file-to-folder/inner folder-to-file replaced; stat -c %a replaced"),
+        "inner\nfile\nsecond\n644\n"
+    );
     assert_eq!(odd("ls -a | grep -c '^.wh' "), "0\n");
 }
 

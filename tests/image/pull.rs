@@ -34,7 +34,9 @@ fn every_format_gives_the_same_files() {
     for tag in ["latest", "zstd", "plain", "docker", "index", "list"] {
         let name = image(&format!("tiny:{tag}"));
         env.coracle(["pull", "-q", &name]).success().says(&format!("{name}\n"));
-        env.coracle(["run", "--rm", "--pull=never", &name, "cat", "/etc/platform"]).success().says("linux/amd64\n");
+        env.coracle(["run", "--rm", "--pull=never", &name, "cat", "/etc/platform"])
+            .success()
+            .says("linux/amd64\n");
     }
     // The layer is the same, so it is stored once.
     assert_eq!(stored_copies(&env, "srv/hello"), 1);
@@ -109,7 +111,8 @@ fn a_token_is_asked_for_and_shown() {
             return None;
         }
         let scope = "repository:secret/app:pull";
-        let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"the-registry\",scope=\"{scope}\"");
+        let challenge =
+            format!("Bearer realm=\"http://{address}/token\",service=\"the-registry\",scope=\"{scope}\"");
         Some(Reply::new(401, "{}").header("WWW-Authenticate", &challenge))
     });
     env.coracle(["pull", "-q", &registry.image("secret/app")]).success();
@@ -143,7 +146,8 @@ fn redirects_are_followed_without_the_token() {
         registry.change(&path, |reply| {
             storage.reply("/storage", reply.clone());
             storage.reply(&format!("/{}", blob.digest), reply.clone());
-            *reply = Reply::new(307, "").header("Location", &format!("http://{}/{}", storage.address, blob.digest));
+            *reply = Reply::new(307, "")
+                .header("Location", &format!("http://{}/{}", storage.address, blob.digest));
         });
     }
     let address = registry.address.clone();
@@ -151,7 +155,8 @@ fn redirects_are_followed_without_the_token() {
         if request.path.starts_with("/token") {
             return Some(Reply::new(200, r#"{"access_token": "mine"}"#));
         }
-        let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"s\",scope=\"repository:app:pull\"");
+        let challenge =
+            format!("Bearer realm=\"http://{address}/token\",service=\"s\",scope=\"repository:app:pull\"");
         let known = request.headers.contains_key("authorization");
         (!known).then(|| Reply::new(401, "").header("WWW-Authenticate", &challenge))
     });
@@ -236,10 +241,7 @@ fn layers_may_be_plain_zstd_or_mislabelled() {
     let env = Env::new();
     let registry = FakeRegistry::start();
     let (base, top) = (archive(&busybox_entries()), archive(&[Entry::file("top", "top\n")]));
-    let blobs = [
-        registry.blob("app", OCI_LAYER_ZSTD, &zstd(&base)),
-        registry.blob("app", OCI_LAYER, &top),
-    ];
+    let blobs = [registry.blob("app", OCI_LAYER_ZSTD, &zstd(&base)), registry.blob("app", OCI_LAYER, &top)];
     registry.push_blobs("app", "latest", &blobs, &[sha256(&base), sha256(&top)]);
     env.coracle(["run", "--rm", &registry.image("app"), "cat", "/top"]).success().says("top\n");
 }
@@ -249,7 +251,11 @@ fn the_empty_layer_and_a_repeated_layer_are_fine() {
     let env = Env::new();
     let registry = FakeRegistry::start();
     let top = archive(&[Entry::file("top", "top\n")]);
-    registry.push("app", "latest", &[archive(&busybox_entries()), archive(&[]), top.clone(), archive(&[]), top]);
+    registry.push(
+        "app",
+        "latest",
+        &[archive(&busybox_entries()), archive(&[]), top.clone(), archive(&[]), top],
+    );
     env.coracle(["run", "--rm", &registry.image("app"), "cat", "/top"]).success().says("top\n");
 }
 

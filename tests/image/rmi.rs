@@ -15,7 +15,8 @@ fn untags_and_deletes() {
     assert!(said.stdout().starts_with(&format!("Untagged: {name}\n")), "{said:?}");
     assert!(said.stdout().contains(&format!("Deleted: {id}\n")), "{said:?}");
     env.coracle(["images", "-aq"]).success().says("");
-    let left: Vec<String> = env.listing(&env.store()).into_iter().filter(|path| !empty.contains(path)).collect();
+    let left: Vec<String> =
+        env.listing(&env.store()).into_iter().filter(|path| !empty.contains(path)).collect();
     assert!(left.iter().all(|path| !path.contains("srv/hello")), "the layer stays: {left:?}");
 }
 

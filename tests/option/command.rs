@@ -15,7 +15,9 @@ fn a_working_folder_is_made() {
 fn the_host_name_is_known_inside() {
     let env = Env::with_tiny();
     let script = "hostname; cat /etc/hostname; grep -w mast /etc/hosts | tr '\\t' ' ' | cut -d' ' -f2";
-    env.coracle(["run", "--rm", "-h", "mast", "tiny", "sh", "-c", script]).success().says("mast\nmast\nmast\n");
+    env.coracle(["run", "--rm", "-h", "mast", "tiny", "sh", "-c", script])
+        .success()
+        .says("mast\nmast\nmast\n");
     let id = env.coracle(["create", "--name", "a", "tiny", "hostname"]).success().line().to_owned();
     env.coracle(["start", "-a", "a"]).success().says(&format!("{}\n", &id[..12]));
     env.coracle(["run", "--rm", "tiny", "sh", "-c", "grep -c localhost /etc/hosts"]).success();
@@ -52,7 +54,9 @@ fn a_cidfile_is_written_once() {
     env.coracle(["run", "--cidfile", name, "tiny", "true"]).code(125).stderr_has(name);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), id);
     assert_eq!(env.coracle(["ps", "-aq"]).success().stdout().lines().count(), 1);
-    env.coracle(["run", "--cidfile", "/no/such/folder/cid", "tiny", "true"]).code(125).stderr_has("/no/such/folder");
+    env.coracle(["run", "--cidfile", "/no/such/folder/cid", "tiny", "true"])
+        .code(125)
+        .stderr_has("/no/such/folder");
 }
 
 #[test]
@@ -66,7 +70,15 @@ fn labels_are_kept() {
 #[test]
 fn read_only_means_all_of_it() {
     let env = Env::with_tiny();
-    let said = env.coracle(["run", "--rm", "--read-only", "tiny", "sh", "-c", "echo x > /file; echo $?; mkdir /tmp/d; echo $?"]);
+    let said = env.coracle([
+        "run",
+        "--rm",
+        "--read-only",
+        "tiny",
+        "sh",
+        "-c",
+        "echo x > /file; echo $?; mkdir /tmp/d; echo $?",
+    ]);
     said.success().says("1\n1\n").stderr_has("Read-only file system");
     let script = "echo x > /tmp/file && cat /tmp/file; echo y > /dev/shm/file && cat /dev/shm/file; echo z > /dev/null";
     let line = ["run", "--rm", "--read-only", "--tmpfs", "/tmp", "tiny", "sh", "-c", script];
@@ -76,9 +88,19 @@ fn read_only_means_all_of_it() {
 #[test]
 fn options_of_later_versions_are_refused_by_name() {
     let env = Env::with_tiny();
-    for flag in ["--memory=1g", "--cpus=1", "--restart=always", "--mount=type=bind,src=/,dst=/x", "--gpus=all",
-        "--device=/dev/null", "--link=a", "--dns=1.1.1.1", "--userns=host", "--pid=host", "--health-cmd=true"]
-    {
+    for flag in [
+        "--memory=1g",
+        "--cpus=1",
+        "--restart=always",
+        "--mount=type=bind,src=/,dst=/x",
+        "--gpus=all",
+        "--device=/dev/null",
+        "--link=a",
+        "--dns=1.1.1.1",
+        "--userns=host",
+        "--pid=host",
+        "--health-cmd=true",
+    ] {
         let name = flag.split('=').next().unwrap();
         env.coracle(["run", "--rm", flag, "tiny", "true"]).code(125).no_stdout().stderr_has(name);
     }

@@ -22,7 +22,8 @@ fn nothing_of_the_host_leaks() {
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ];
     // busybox' env adds nothing of its own.
-    let expected: BTreeMap<String, String> = expected.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    let expected: BTreeMap<String, String> =
+        expected.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
     assert_eq!(environment(said.stdout()), expected);
 }
 
@@ -30,7 +31,9 @@ fn nothing_of_the_host_leaks() {
 fn e_sets_passes_on_and_removes() {
     let mut env = Env::with_tiny();
     env.set_var("GIVEN", "from the caller");
-    let flags = ["-e", "A=1", "-e", "A=2", "-e", "EMPTY=", "-e", "GIVEN", "-e", "NOT_SET", "-e", "BOAT", "-e", "X=a=b"];
+    let flags = [
+        "-e", "A=1", "-e", "A=2", "-e", "EMPTY=", "-e", "GIVEN", "-e", "NOT_SET", "-e", "BOAT", "-e", "X=a=b",
+    ];
     let said = env.coracle(["run", "--rm"].into_iter().chain(flags).chain(["tiny", "env"])).success();
     let found = environment(said.stdout());
     let get = |key: &str| found.get(key).map(String::as_str);
@@ -66,18 +69,26 @@ fn an_env_file_is_taken_literally() {
 #[test]
 fn bad_env_files_are_refused() {
     let env = Env::with_tiny();
-    env.coracle(["run", "--rm", "--env-file", "/no/such/file", "tiny", "env"]).code(125).stderr_has("/no/such/file");
+    env.coracle(["run", "--rm", "--env-file", "/no/such/file", "tiny", "env"])
+        .code(125)
+        .stderr_has("/no/such/file");
     let file = env.file("vars", "A B=1\n");
-    env.coracle(["run", "--rm", "--env-file", file.to_str().unwrap(), "tiny", "env"]).code(125).stderr_has("A B");
+    env.coracle(["run", "--rm", "--env-file", file.to_str().unwrap(), "tiny", "env"])
+        .code(125)
+        .stderr_has("A B");
     env.coracle(["run", "--rm", "-e", "=x", "tiny", "env"]).code(125);
 }
 
 #[test]
 fn the_users_home_and_the_terminal() {
     let env = Env::with_tiny();
-    env.coracle(["run", "--rm", "-u", "sailor", "tiny", "sh", "-c", "echo $HOME"]).success().says("/home/sailor\n");
+    env.coracle(["run", "--rm", "-u", "sailor", "tiny", "sh", "-c", "echo $HOME"])
+        .success()
+        .says("/home/sailor\n");
     env.coracle(["run", "--rm", "-u", "4321", "tiny", "sh", "-c", "echo $HOME"]).success().says("/\n");
-    env.coracle(["run", "--rm", "-e", "HOME=/mine", "tiny", "sh", "-c", "echo $HOME"]).success().says("/mine\n");
+    env.coracle(["run", "--rm", "-e", "HOME=/mine", "tiny", "sh", "-c", "echo $HOME"])
+        .success()
+        .says("/mine\n");
     env.coracle(["run", "--rm", "-t", "tiny", "sh", "-c", "echo $TERM"]).success().says("xterm\r\n");
 }
 

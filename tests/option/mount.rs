@@ -19,13 +19,24 @@ fn a_folder_is_shared_both_ways() {
 fn read_only_holds_for_what_is_mounted_below_too() {
     let env = Env::with_tiny();
     let bind = format!("{}:/mnt:ro", env.folder("shared", 0o755).display());
-    env.coracle(["run", "--rm", "-v", &bind, "tiny", "touch", "/mnt/x"]).code(1).stderr_has("Read-only file system");
+    env.coracle(["run", "--rm", "-v", &bind, "tiny", "touch", "/mnt/x"])
+        .code(1)
+        .stderr_has("Read-only file system");
     let bind = format!("{}:/mnt:rw", env.folder("shared", 0o755).display());
     env.coracle(["run", "--rm", "-v", &bind, "tiny", "touch", "/mnt/x"]).success();
     // /sys of the host has mounts below it.
-    env.coracle(["run", "--rm", "-v", "/sys:/mnt:ro", "tiny", "sh", "-c", "grep ' /mnt' /proc/self/mountinfo | grep -vc ' ro,'"])
-        .code(1)
-        .says("0\n");
+    env.coracle([
+        "run",
+        "--rm",
+        "-v",
+        "/sys:/mnt:ro",
+        "tiny",
+        "sh",
+        "-c",
+        "grep ' /mnt' /proc/self/mountinfo | grep -vc ' ro,'",
+    ])
+    .code(1)
+    .says("0\n");
 }
 
 #[test]
@@ -33,7 +44,9 @@ fn a_file_can_be_bound() {
     let env = Env::with_tiny();
     let file = env.file("conf", "configured\n");
     let bind = format!("{}:/etc/deep/er/conf:ro", file.display());
-    env.coracle(["run", "--rm", "-v", &bind, "tiny", "cat", "/etc/deep/er/conf"]).success().says("configured\n");
+    env.coracle(["run", "--rm", "-v", &bind, "tiny", "cat", "/etc/deep/er/conf"])
+        .success()
+        .says("configured\n");
     let bind = format!("{}:/etc/passwd", file.display());
     env.coracle(["run", "--rm", "-v", &bind, "tiny", "cat", "/etc/passwd"]).success().says("configured\n");
 }
@@ -65,7 +78,9 @@ fn mounts_nest_in_any_order() {
     fs::write(inner.join("file"), "inner\n").unwrap();
     let first = format!("{}:/mnt/in", inner.display());
     let second = format!("{}:/mnt", outer.display());
-    env.coracle(["run", "--rm", "-v", &first, "-v", &second, "tiny", "cat", "/mnt/in/file"]).success().says("inner\n");
+    env.coracle(["run", "--rm", "-v", &first, "-v", &second, "tiny", "cat", "/mnt/in/file"])
+        .success()
+        .says("inner\n");
 }
 
 #[test]
@@ -75,7 +90,16 @@ fn bad_volumes_are_refused_and_nothing_is_made() {
     let bind = format!("{}:/x", missing.display());
     env.coracle(["run", "--rm", "-v", &bind, "tiny", "true"]).code(125).stderr_has(missing.to_str().unwrap());
     assert!(!missing.exists());
-    for bad in ["/tmp:relative", "/tmp:/x:nosuchmode", ":/x", "/tmp:", "/tmp:/", "/a:/b:ro:more", "named:/x", "/only"] {
+    for bad in [
+        "/tmp:relative",
+        "/tmp:/x:nosuchmode",
+        ":/x",
+        "/tmp:",
+        "/tmp:/",
+        "/a:/b:ro:more",
+        "named:/x",
+        "/only",
+    ] {
         env.coracle(["run", "--rm", "-v", bad, "tiny", "true"]).code(125).no_stdout().stderr_has(bad);
     }
     env.coracle(["ps", "-aq"]).success().says("");
@@ -85,7 +109,9 @@ fn bad_volumes_are_refused_and_nothing_is_made() {
 fn a_tmpfs_has_dockers_defaults_and_takes_options() {
     let env = Env::with_tiny();
     let mounted = |flag: &str| {
-        let said = env.coracle(["run", "--rm", "--tmpfs", flag, "tiny", "grep", " /fast ", "/proc/mounts"]).success();
+        let said = env
+            .coracle(["run", "--rm", "--tmpfs", flag, "tiny", "grep", " /fast ", "/proc/mounts"])
+            .success();
         said.line().to_owned()
     };
     let plain = mounted("/fast");
@@ -93,11 +119,18 @@ fn a_tmpfs_has_dockers_defaults_and_takes_options() {
         assert!(plain.contains(option), "{option} is not in {plain}");
     }
     let small = mounted("/fast:size=1m,mode=700,exec");
-    assert!(small.contains("size=1024k") && small.contains("mode=700") && !small.contains("noexec"), "{small}");
+    assert!(
+        small.contains("size=1024k") && small.contains("mode=700") && !small.contains("noexec"),
+        "{small}"
+    );
     let script = "head -c 2000000 /dev/zero > /fast/x";
-    env.coracle(["run", "--rm", "--tmpfs", "/fast:size=1m", "tiny", "sh", "-c", script]).code(1).stderr_has("No space left");
+    env.coracle(["run", "--rm", "--tmpfs", "/fast:size=1m", "tiny", "sh", "-c", script])
+        .code(1)
+        .stderr_has("No space left");
     env.coracle(["run", "--rm", "--tmpfs", "relative", "tiny", "true"]).code(125).stderr_has("relative");
-    env.coracle(["run", "--rm", "--tmpfs", "/fast:nosuchoption", "tiny", "true"]).code(125).stderr_has("nosuchoption");
+    env.coracle(["run", "--rm", "--tmpfs", "/fast:nosuchoption", "tiny", "true"])
+        .code(125)
+        .stderr_has("nosuchoption");
 }
 
 #[test]
@@ -105,7 +138,9 @@ fn a_volume_of_the_image_is_writable_and_removed_with_rm_v() {
     let env = Env::new();
     let redis = crate::harness::image("redis");
     // VOLUME /data, owned by redis in the image.
-    env.coracle(["run", "--rm", "--entrypoint", "sh", &redis, "-c", "stat -c %U /data; touch /data/x"]).success().says("redis\n");
+    env.coracle(["run", "--rm", "--entrypoint", "sh", &redis, "-c", "stat -c %U /data; touch /data/x"])
+        .success()
+        .says("redis\n");
     let before = env.listing(&env.store());
     env.coracle(["run", "--name", "a", "--entrypoint", "sh", &redis, "-c", "echo kept > /data/x"]).success();
     env.coracle(["start", "-a", "a"]).success();

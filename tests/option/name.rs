@@ -23,7 +23,8 @@ fn random_names_are_dockers() {
         })
         .collect();
     for name in &names {
-        let (adjective, surname) = name.strip_prefix('/').unwrap().split_once('_').expect("adjective_surname");
+        let (adjective, surname) =
+            name.strip_prefix('/').unwrap().split_once('_').expect("adjective_surname");
         assert!(adjective.chars().chain(surname.chars()).all(|c| c.is_ascii_lowercase()), "{name}");
     }
     assert!(names.iter().any(|name| *name != names[0]), "always {}", names[0]);

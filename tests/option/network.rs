@@ -9,7 +9,9 @@ use crate::harness::{Env, machine};
 fn none_has_loopback_only() {
     let env = Env::with_tiny();
     let script = "ls /sys/class/net; ip -o addr show lo | grep -c 127.0.0.1; ping -c1 -w2 127.0.0.1 >/dev/null && echo alive";
-    env.coracle(["run", "--rm", "--network", "none", "tiny", "sh", "-c", script]).success().says("lo\n1\nalive\n");
+    env.coracle(["run", "--rm", "--network", "none", "tiny", "sh", "-c", script])
+        .success()
+        .says("lo\n1\nalive\n");
     env.coracle(["run", "--rm", "--net=none", "tiny", "true"]).success();
 }
 
@@ -20,14 +22,17 @@ fn host_is_the_hosts() {
     let said = env.coracle(["run", "--rm", "--network", "host", "tiny", "readlink", "/proc/self/ns/net"]);
     said.success().says(&format!("{ours}\n"));
     let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap();
-    env.coracle(["run", "--rm", "--network", "host", "tiny", "cat", "/etc/resolv.conf"]).success().says(&resolv);
+    env.coracle(["run", "--rm", "--network", "host", "tiny", "cat", "/etc/resolv.conf"])
+        .success()
+        .says(&resolv);
 }
 
 #[test]
 fn each_container_has_a_network_of_its_own() {
     let env = Env::with_tiny();
     let ours = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
-    let one = env.coracle(["run", "--rm", "tiny", "readlink", "/proc/self/ns/net"]).success().line().to_owned();
+    let one =
+        env.coracle(["run", "--rm", "tiny", "readlink", "/proc/self/ns/net"]).success().line().to_owned();
     assert_ne!(one, ours);
     // Two may listen on one port.
     for name in ["a", "b"] {
@@ -43,13 +48,21 @@ fn each_container_has_a_network_of_its_own() {
 fn is_ready(mode: &[&str]) {
     let env = Env::with_tiny();
     let line = |command: &str| {
-        let line = ["run", "--rm"].iter().chain(mode).chain(&["tiny", "sh", "-c", command]).copied().collect::<Vec<_>>();
+        let line = ["run", "--rm"]
+            .iter()
+            .chain(mode)
+            .chain(&["tiny", "sh", "-c", command])
+            .copied()
+            .collect::<Vec<_>>();
         env.coracle(line).success().stdout().to_owned()
     };
     let shown = line("ip route; cat /etc/resolv.conf");
     assert!(shown.contains("default via "), "no route at the start: {shown}");
     assert!(shown.contains("nameserver "), "no name server: {shown}");
-    assert!(!shown.contains("nameserver 127."), "a loopback name server of the host's is of no use inside: {shown}");
+    assert!(
+        !shown.contains("nameserver 127."),
+        "a loopback name server of the host's is of no use inside: {shown}"
+    );
     // The container's own name has an address.
     let own = line("ping -c1 -w2 $(hostname) >/dev/null && echo alive");
     assert_eq!(own, "alive\n");
@@ -130,8 +143,13 @@ fn the_stack_ends_with_the_container() {
     let env = Env::with_tiny();
     for stack in ["slirp4netns", "pasta"] {
         env.coracle(["run", "-d", "--name", stack, "--network", stack, "tiny", "sleep", "1000"]).success();
-        let runs = || env.processes().into_iter().any(|pid| machine::describe(pid).contains(&format!("({stack}")));
-        assert!(runs(), "{stack} does not run: {:#?}", env.processes().into_iter().map(machine::describe).collect::<Vec<_>>());
+        let runs =
+            || env.processes().into_iter().any(|pid| machine::describe(pid).contains(&format!("({stack}")));
+        assert!(
+            runs(),
+            "{stack} does not run: {:#?}",
+            env.processes().into_iter().map(machine::describe).collect::<Vec<_>>()
+        );
         env.coracle(["kill", stack]).success();
         env.coracle(["wait", stack]).success();
         assert!(crate::harness::eventually(std::time::Duration::from_secs(5), || !runs()), "{stack} stays");

@@ -63,13 +63,17 @@ fn any_free_port_is_chosen_and_shown() {
     assert_ne!(port, 0);
     fetch(local(port));
     let shown = env.coracle(["ps"]).success();
-    assert!(shown.stdout().contains(&format!(":{port}->80/tcp")) && shown.stdout().contains("127.0.0.1:"), "{shown:?}");
+    assert!(
+        shown.stdout().contains(&format!(":{port}->80/tcp")) && shown.stdout().contains("127.0.0.1:"),
+        "{shown:?}"
+    );
 }
 
 #[test]
 fn a_range_is_several_ports() {
     let env = Env::with_tiny();
-    let first = (20000..60000).step_by(7).find(|p| (0..3).all(|i| TcpListener::bind(local(p + i)).is_ok())).unwrap();
+    let first =
+        (20000..60000).step_by(7).find(|p| (0..3).all(|i| TcpListener::bind(local(p + i)).is_ok())).unwrap();
     web(&env, "a", &["-p", &format!("127.0.0.1:{first}-{}:79-81", first + 2)]);
     fetch(local(first + 1));
 }
@@ -101,7 +105,11 @@ fn two_containers_cannot_have_one_port() {
 
 #[test]
 fn a_low_port_says_which_setting_forbids_it() {
-    let first: u16 = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap().trim().parse().unwrap();
+    let first: u16 = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
     assert!(first > 1, "this machine lets everyone bind every port");
     let env = Env::with_tiny();
     let line = ["run", "--rm", "-p", "127.0.0.1:1:80", "tiny", "true"];
@@ -122,7 +130,9 @@ fn udp_echo(network: &str) {
         let mut answer = [0; 100];
         let answered = eventually(Duration::from_secs(20), || {
             client.send_to(text.as_bytes(), local(port)).unwrap();
-            client.recv_from(&mut answer).is_ok_and(|(n, from)| &answer[..n] == text.as_bytes() && from == local(port))
+            client
+                .recv_from(&mut answer)
+                .is_ok_and(|(n, from)| &answer[..n] == text.as_bytes() && from == local(port))
         });
         assert!(answered, "no answer to client {i}");
     }
@@ -191,10 +201,14 @@ fn many_connections_at_once() {
 #[test]
 fn malformed_ports_are_refused() {
     let env = Env::with_tiny();
-    for bad in ["x", "80:x", "70000:80", "80:0", "1.2.3:80:80", "80:80/icmp", "80-81:80", "0:80:80:80", "-1:80"] {
+    for bad in
+        ["x", "80:x", "70000:80", "80:0", "1.2.3:80:80", "80:80/icmp", "80-81:80", "0:80:80:80", "-1:80"]
+    {
         let flag = format!("--publish={bad}");
         env.coracle(["run", "--rm", &flag, "tiny", "true"]).code(125).no_stdout();
     }
     // Nothing is published from the host's own network: docker warns and goes on.
-    env.coracle(["run", "--rm", "--network", "host", "-p", "80", "tiny", "true"]).success().stderr_has("host");
+    env.coracle(["run", "--rm", "--network", "host", "-p", "80", "tiny", "true"])
+        .success()
+        .stderr_has("host");
 }

@@ -20,7 +20,8 @@ fn every_capability() -> String {
 #[test]
 fn the_default_is_dockers() {
     let env = Env::with_tiny();
-    let said = env.coracle(["run", "--rm", "tiny", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp:)", "/proc/self/status"]);
+    let said =
+        env.coracle(["run", "--rm", "tiny", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp:)", "/proc/self/status"]);
     let expected = format!(
         "CapInh:\t{zero}\nCapPrm:\t{DEFAULT}\nCapEff:\t{DEFAULT}\nCapBnd:\t{DEFAULT}\nCapAmb:\t{zero}\nNoNewPrivs:\t0\nSeccomp:\t2\n",
         zero = "0".repeat(16)
@@ -48,7 +49,8 @@ fn what_was_dropped_does_not_work() {
     let said = env.coracle(["run", "--rm", "--cap-drop", "CHOWN", "tiny", "chown", "1000", "/tmp"]);
     said.code(1).stderr_has("Operation not permitted");
     env.coracle(["run", "--rm", "tiny", "mount", "-t", "tmpfs", "none", "/mnt"]).code(1);
-    let admin = ["run", "--rm", "--cap-add", "SYS_ADMIN", "tiny", "sh", "-c", "mkdir /m; mount -t tmpfs none /m"];
+    let admin =
+        ["run", "--rm", "--cap-add", "SYS_ADMIN", "tiny", "sh", "-c", "mkdir /m; mount -t tmpfs none /m"];
     env.coracle(admin).success();
 }
 
@@ -56,18 +58,40 @@ fn what_was_dropped_does_not_work() {
 fn privileged_lifts_what_can_be_lifted() {
     let env = Env::with_tiny();
     assert_eq!(effective(&env, &["--privileged"]), every_capability());
-    env.coracle(["run", "--rm", "--privileged", "tiny", "grep", "Seccomp:", "/proc/self/status"]).success().says("Seccomp:\t0\n");
-    let script = "mount -t tmpfs none /mnt 2>/dev/null || mkdir /mnt && mount -t tmpfs none /mnt && echo mounted";
+    env.coracle(["run", "--rm", "--privileged", "tiny", "grep", "Seccomp:", "/proc/self/status"])
+        .success()
+        .says("Seccomp:\t0\n");
+    let script =
+        "mount -t tmpfs none /mnt 2>/dev/null || mkdir /mnt && mount -t tmpfs none /mnt && echo mounted";
     env.coracle(["run", "--rm", "--privileged", "tiny", "sh", "-c", script]).success().says("mounted\n");
     // Never more than the user: the host's root is not ours.
-    let said = env.coracle(["run", "--rm", "--privileged", "-v", "/etc:/mnt", "tiny", "sh", "-c", "cat /mnt/shadow; echo x >> /mnt/passwd"]);
+    let said = env.coracle([
+        "run",
+        "--rm",
+        "--privileged",
+        "-v",
+        "/etc:/mnt",
+        "tiny",
+        "sh",
+        "-c",
+        "cat /mnt/shadow; echo x >> /mnt/passwd",
+    ]);
     said.code(1).no_stdout().stderr_has("Permission denied");
 }
 
 #[test]
 fn seccomp_profiles_are_files_or_unconfined() {
     let env = Env::with_tiny();
-    let off = ["run", "--rm", "--security-opt", "seccomp=unconfined", "tiny", "grep", "Seccomp:", "/proc/self/status"];
+    let off = [
+        "run",
+        "--rm",
+        "--security-opt",
+        "seccomp=unconfined",
+        "tiny",
+        "grep",
+        "Seccomp:",
+        "/proc/self/status",
+    ];
     env.coracle(off).success().says("Seccomp:\t0\n");
     let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 37}]}"#;
@@ -85,7 +109,10 @@ fn seccomp_profiles_are_files_or_unconfined() {
 fn bad_profiles_are_refused() {
     let env = Env::with_tiny();
     let refuse = |option: &str, word: &str| {
-        env.coracle(["run", "--rm", "--security-opt", option, "tiny", "true"]).code(125).no_stdout().stderr_has(word);
+        env.coracle(["run", "--rm", "--security-opt", option, "tiny", "true"])
+            .code(125)
+            .no_stdout()
+            .stderr_has(word);
     };
     refuse("seccomp=/no/such/file", "/no/such/file");
     refuse(&format!("seccomp={}", env.file("text", "not json").display()), "text");
@@ -99,7 +126,9 @@ fn bad_profiles_are_refused() {
 fn the_default_profile_refuses_what_docker_refuses() {
     let env = Env::with_tiny();
     // unshare(2) of a user namespace needs CAP_SYS_ADMIN in docker's profile.
-    env.coracle(["run", "--rm", "tiny", "unshare", "-U", "true"]).code(1).stderr_has("Operation not permitted");
+    env.coracle(["run", "--rm", "tiny", "unshare", "-U", "true"])
+        .code(1)
+        .stderr_has("Operation not permitted");
     let open = ["run", "--rm", "--security-opt", "seccomp=unconfined", "tiny", "unshare", "-U", "true"];
     env.coracle(open).success();
 }

@@ -6,7 +6,8 @@ use crate::harness::{Env, image};
 fn by_name_and_by_number() {
     let env = Env::with_tiny();
     let ids = |user: &str| {
-        let said = env.coracle(["run", "--rm", "-u", user, "tiny", "sh", "-c", "echo $(id -u) $(id -g) $(id -G)"]);
+        let said =
+            env.coracle(["run", "--rm", "-u", user, "tiny", "sh", "-c", "echo $(id -u) $(id -g) $(id -G)"]);
         said.success().line().to_owned()
     };
     assert_eq!(ids("sailor"), "1000 1000 1000 200");
@@ -44,7 +45,8 @@ fn root_inside_is_the_user_outside() {
     let bind = format!("{}:/shared", folder.display());
     let script = "touch /shared/root; chown 1000:1000 /shared/root; touch /shared/mine; su sailor -c 'touch /shared/sailors'";
     env.coracle(["run", "--rm", "-v", &bind, "tiny", "sh", "-c", script]).success();
-    let owner = |name: &str| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.join(name)).unwrap());
+    let owner =
+        |name: &str| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.join(name)).unwrap());
     assert_eq!(owner("mine"), env.user.uid);
     assert_ne!(owner("sailors"), env.user.uid);
     assert_eq!(owner("sailors"), owner("root"));
@@ -54,7 +56,9 @@ fn root_inside_is_the_user_outside() {
 fn other_users_cannot_act_as_root() {
     let env = Env::with_tiny();
     let line = ["run", "--rm", "-u", "sailor", "tiny"];
-    env.coracle(line.into_iter().chain(["sh", "-c", "echo x > /etc/passwd"])).code(1).stderr_has("Permission denied");
+    env.coracle(line.into_iter().chain(["sh", "-c", "echo x > /etc/passwd"]))
+        .code(1)
+        .stderr_has("Permission denied");
     let said = env.coracle(line.into_iter().chain(["grep", "CapEff", "/proc/self/status"])).success();
     said.says("CapEff:\t0000000000000000\n");
 }

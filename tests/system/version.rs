@@ -15,10 +15,14 @@ fn says_what_it_is() {
 fn helps() {
     let env = Env::new();
     let said = env.coracle(["--help"]).success();
-    for verb in ["run", "create", "start", "stop", "restart", "kill", "rm", "ps", "logs", "exec", "wait", "inspect",
-        "pull", "images", "rmi", "tag", "import", "version", "info"]
-    {
-        assert!(said.stdout().lines().any(|line| line.split_whitespace().next() == Some(verb)), "{verb}: {said:?}");
+    for verb in [
+        "run", "create", "start", "stop", "restart", "kill", "rm", "ps", "logs", "exec", "wait", "inspect",
+        "pull", "images", "rmi", "tag", "import", "version", "info",
+    ] {
+        assert!(
+            said.stdout().lines().any(|line| line.split_whitespace().next() == Some(verb)),
+            "{verb}: {said:?}"
+        );
         let help = env.coracle([verb, "--help"]).success().no_stderr();
         assert!(help.stdout().contains("Usage:"), "{verb}: {help:?}");
     }
@@ -33,5 +37,5 @@ fn needs_nothing() {
         env.unset_var(key);
     }
     env.coracle(["version"]).success();
-    env.set_var("XDG_DATA_HOME", &env.root.join("home/data").to_string_lossy().into_owned());
+    env.set_var("XDG_DATA_HOME", &env.root.join("home/data").to_string_lossy());
 }
