@@ -11,7 +11,7 @@ fn malformed_flags_are_125_with_the_usage() {
         &["run", "--rm=perhaps", "tiny"],
         &["run", "--name"],
         &["ps", "--no-such-flag"],
-        &["exec", "--no-such-flag", "a", "true"],
+        &["exec", "--no-such-flag", "c1", "true"],
         &["rm", "--no-such-flag"],
         &["pull", "--no-such-flag", "x"],
     ] {
@@ -37,7 +37,7 @@ fn an_image_that_is_nowhere() {
     let env = Env::new();
     let name = image("no-such-image");
     env.coracle(["run", "--rm", &name, "true"]).code(125).no_stdout().stderr_has(&name);
-    env.coracle(["create", &name]).code(125).stderr_has(&name);
+    env.coracle(["create", &name]).code(1).stderr_has(&name);
     for bad in ["UPPER", "a:b:c", "tiny@sha256:zz"] {
         env.coracle(["run", "--rm", bad, "true"]).code(125).stderr_has(bad);
     }
@@ -62,10 +62,10 @@ fn values_that_make_no_sense() {
         env.coracle(["run", "--rm", flag, value, "tiny", "true"]).code(125).no_stdout().stderr_has(value);
     }
     env.coracle(["ps", "-aq"]).success().says("");
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sleep", "100"]).success();
-    env.coracle(["stop", "-t", "soon", "a"]).code(125).stderr_has("soon");
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "100"]).success();
+    env.coracle(["stop", "-t", "soon", "c1"]).code(125).stderr_has("soon");
     env.coracle(["logs", "--tail"]).code(125);
-    assert_eq!(env.status("a"), "running");
+    assert_eq!(env.status("c1"), "running");
 }
 
 #[test]

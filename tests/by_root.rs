@@ -7,10 +7,10 @@ use crate::harness::{Env, image};
 fn the_same_works() {
     let env = Env::of(User::root());
     env.coracle(["run", "--rm", "-q", &image("odd")]).success().says("second\n");
-    env.coracle(["run", "-d", "--name", "a", &image("tiny"), "sh", "-c", "echo up; sleep 1000"]).success();
-    env.wait_for_log("a", "up");
-    env.coracle(["exec", "a", "id", "-u"]).success().says("0\n");
-    env.coracle(["rm", "-f", "a"]).success();
+    env.coracle(["run", "-d", "--name", "c1", &image("tiny"), "sh", "-c", "echo up; sleep 1000"]).success();
+    env.wait_for_log("c1", "up");
+    env.coracle(["exec", "c1", "id", "-u"]).success().says("0\n");
+    env.coracle(["rm", "-f", "c1"]).success();
 }
 
 #[test]

@@ -20,13 +20,13 @@ fn monitor(env: &Env, name: &str) -> i32 {
 fn a_killed_client_loses_nothing() {
     let env = Env::with_tiny();
     let script = "echo one; sleep 1; echo two; exit 6";
-    let mut client = env.command(["run", "--name", "a", "tiny", "sh", "-c", script]).spawn();
+    let mut client = env.command(["run", "--name", "c1", "tiny", "sh", "-c", script]).spawn();
     client.wait_for("one");
     client.signal(Signal::SIGKILL);
     drop(client.finish().killed_by(Signal::SIGKILL));
-    assert_eq!(env.status("a"), "running");
-    env.coracle(["wait", "a"]).success().says("6\n");
-    env.coracle(["logs", "a"]).success().says("one\ntwo\n");
+    assert_eq!(env.status("c1"), "running");
+    env.coracle(["wait", "c1"]).success().says("6\n");
+    env.coracle(["logs", "c1"]).success().says("one\ntwo\n");
 }
 
 #[test]
@@ -54,32 +54,32 @@ fn a_killed_monitor_ends_the_container_and_it_can_be_started_again() {
     let env = Env::with_tiny();
     let port = crate::harness::free_port();
     let publish = format!("127.0.0.1:{port}:80");
-    let line = ["run", "-d", "--name", "a", "-p", &publish, "tiny", "sh", "-c"];
+    let line = ["run", "-d", "--name", "c1", "-p", &publish, "tiny", "sh", "-c"];
     env.coracle(line.into_iter().chain(["echo up; sleep 1000"])).success();
-    env.wait_for_log("a", "up");
-    let pid = env.pid("a");
-    machine::kill(monitor(&env, "a"), Signal::SIGKILL);
+    env.wait_for_log("c1", "up");
+    let pid = env.pid("c1");
+    machine::kill(monitor(&env, "c1"), Signal::SIGKILL);
     assert!(
         eventually(Duration::from_secs(5), || !machine::alive(pid)),
         "the container runs on without its monitor"
     );
     env.coracle(["ps", "-q"]).success().says("");
-    assert_eq!(env.status("a"), "exited");
-    assert_eq!(env.inspect("a", "/State/ExitCode"), 137);
+    assert_eq!(env.status("c1"), "exited");
+    assert_eq!(env.inspect("c1", "/State/ExitCode"), 137);
     let shown = env.coracle(["ps", "-a"]).success();
     assert!(shown.stdout().contains("Exited (137)"), "{shown:?}");
-    env.coracle(["wait", "a"]).success().says("137\n");
-    env.coracle(["start", "a"]).success();
-    env.wait_for_log("a", "up\nup\n");
-    env.coracle(["rm", "-f", "a"]).success();
+    env.coracle(["wait", "c1"]).success().says("137\n");
+    env.coracle(["start", "c1"]).success();
+    env.wait_for_log("c1", "up\nup\n");
+    env.coracle(["rm", "-f", "c1"]).success();
 }
 
 #[test]
 fn an_attached_client_learns_of_its_monitors_death() {
     let env = Env::with_tiny();
-    let mut client = env.command(["run", "--name", "a", "tiny", "sh", "-c", "echo up; sleep 1000"]).spawn();
+    let mut client = env.command(["run", "--name", "c1", "tiny", "sh", "-c", "echo up; sleep 1000"]).spawn();
     client.wait_for("up");
-    machine::kill(monitor(&env, "a"), Signal::SIGKILL);
+    machine::kill(monitor(&env, "c1"), Signal::SIGKILL);
     drop(client.finish().code(137));
 }
 
@@ -90,35 +90,35 @@ fn after_a_power_cut_everything_is_whole() {
         "run",
         "-d",
         "--name",
-        "a",
+        "c1",
         "tiny",
         "sh",
         "-c",
         "echo up >> /count; cat /count; sleep 1000",
     ])
     .success();
-    env.coracle(["run", "-d", "--rm", "--name", "b", "tiny", "sleep", "1000"]).success();
-    env.wait_for_log("a", "up");
+    env.coracle(["run", "-d", "--rm", "--name", "c2", "tiny", "sleep", "1000"]).success();
+    env.wait_for_log("c1", "up");
     env.kill_all();
     // What a reboot clears.
     machine::walk(&env.root.join("run"), &mut |_| {});
     std::fs::remove_dir_all(env.root.join("run")).unwrap();
     env.folder("run", 0o700);
     env.coracle(["ps", "-q"]).success().says("");
-    assert_eq!(env.status("a"), "exited");
-    env.coracle(["start", "a"]).success();
-    env.wait_for_log("a", "up\nup\n");
+    assert_eq!(env.status("c1"), "exited");
+    env.coracle(["start", "c1"]).success();
+    env.wait_for_log("c1", "up\nup\n");
     // --rm holds even then: the first command that looks sweeps it.
-    let gone = || !env.coracle(["ps", "-a"]).success().stdout().contains(" b\n");
+    let gone = || !env.coracle(["ps", "-a"]).success().stdout().contains(" c2\n");
     assert!(eventually(Duration::from_secs(5), gone));
-    env.coracle(["run", "--rm", "--name", "b", "tiny", "true"]).success();
+    env.coracle(["run", "--rm", "--name", "c2", "tiny", "true"]).success();
 }
 
 #[test]
 fn a_boot_id_of_another_boot_means_not_running() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sleep", "1000"]).success();
-    let id = env.inspect("a", "/Id").as_str().unwrap().to_owned();
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "1000"]).success();
+    let id = env.inspect("c1", "/Id").as_str().unwrap().to_owned();
     env.kill_all();
     // The pid is used by somebody else now: this test.
     let states: Vec<_> = env
@@ -133,9 +133,9 @@ fn a_boot_id_of_another_boot_means_not_running() {
     state["boot_id"] = "another".into();
     state["pid"] = std::process::id().into();
     std::fs::write(&path, state.to_string()).unwrap();
-    assert_eq!(env.status("a"), "exited");
-    env.coracle(["kill", "a"]).code(1).stderr_has("is not running");
-    env.coracle(["rm", "a"]).success();
+    assert_eq!(env.status("c1"), "exited");
+    env.coracle(["kill", "c1"]).code(1).stderr_has("is not running");
+    env.coracle(["rm", "c1"]).success();
 }
 
 #[test]
@@ -196,14 +196,14 @@ fn kills_at_any_moment_of_a_pull() {
 fn kills_at_any_moment_of_a_run() {
     let env = Env::with_tiny();
     for delay in [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30] {
-        let run = env.command(["run", "--rm", "--name", "a", "tiny", "true"]).spawn();
+        let run = env.command(["run", "--rm", "--name", "c1", "tiny", "true"]).spawn();
         std::thread::sleep(Duration::from_millis(delay));
         env.kill_all();
         drop(run);
         // The next command finds a store that works; a container that is still listed can be removed.
         env.coracle(["ps", "-a"]).success();
-        env.coracle(["rm", "-f", "a"]).success();
-        env.coracle(["run", "--rm", "--name", "a", "tiny", "echo", "fine"]).success().says("fine\n");
+        env.coracle(["rm", "-f", "c1"]).success();
+        env.coracle(["run", "--rm", "--name", "c1", "tiny", "echo", "fine"]).success().says("fine\n");
     }
     env.coracle(["ps", "-aq"]).success().says("");
 }
@@ -211,15 +211,15 @@ fn kills_at_any_moment_of_a_run() {
 #[test]
 fn a_killed_home_hurts_nobody() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "while :; do echo tick; sleep 0.1; done"])
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sh", "-c", "while :; do echo tick; sleep 0.1; done"])
         .success();
-    env.wait_for_log("a", "tick");
+    env.wait_for_log("c1", "tick");
     for pid in env.processes().into_iter().filter(|pid| machine::is_home(*pid)) {
         machine::kill(pid, Signal::SIGKILL);
     }
-    assert_eq!(env.status("a"), "running");
-    env.coracle(["exec", "a", "echo", "fine"]).success().says("fine\n");
+    assert_eq!(env.status("c1"), "running");
+    env.coracle(["exec", "c1", "echo", "fine"]).success().says("fine\n");
     env.coracle(["run", "--rm", "tiny", "echo", "fine"]).success().says("fine\n");
-    env.coracle(["restart", "-t", "0", "a"]).success();
-    env.coracle(["rm", "-f", "a"]).success();
+    env.coracle(["restart", "-t", "0", "c1"]).success();
+    env.coracle(["rm", "-f", "c1"]).success();
 }

@@ -20,8 +20,8 @@ fn every_namespace_is_its_own() {
         assert_ne!(line, ours, "{name} is the host's");
     }
     // And not another container's either.
-    env.coracle(["run", "-d", "--name", "a", "--network", "none", "tiny", "sleep", "100"]).success();
-    let other = std::fs::read_link(format!("/proc/{}/ns/user", env.pid("a"))).unwrap().display().to_string();
+    env.coracle(["run", "-d", "--name", "c1", "--network", "none", "tiny", "sleep", "100"]).success();
+    let other = std::fs::read_link(format!("/proc/{}/ns/user", env.pid("c1"))).unwrap().display().to_string();
     assert_ne!(inside(&env, "readlink /proc/self/ns/user").trim(), other);
 }
 
@@ -102,7 +102,7 @@ fn dev_has_the_usual_nodes_and_no_others() {
 #[test]
 fn shared_memory_and_queues_are_private() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "echo x > /dev/shm/mine; sleep 100"])
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sh", "-c", "echo x > /dev/shm/mine; sleep 100"])
         .success();
     assert_eq!(inside(&env, "ls /dev/shm /dev/mqueue | grep -c mine; ls -A /dev/shm"), "0\n");
     let ours: Vec<_> = std::fs::read_dir("/dev/shm").unwrap().flatten().map(|e| e.file_name()).collect();

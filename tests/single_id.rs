@@ -45,12 +45,12 @@ fn images_of_many_owners_unpack_and_run() {
 #[test]
 fn life_goes_on() {
     let env = Env::of(user());
-    env.coracle(["run", "-d", "--name", "a", &image("tiny"), "sh", "-c", "echo up; sleep 1000"]).success();
-    env.wait_for_log("a", "up");
-    env.coracle(["exec", "a", "id", "-u"]).success().says("0\n");
-    env.coracle(["stop", "-t", "0", "a"]).success();
-    env.coracle(["start", "a"]).success();
-    env.coracle(["rm", "-f", "a"]).success();
+    env.coracle(["run", "-d", "--name", "c1", &image("tiny"), "sh", "-c", "echo up; sleep 1000"]).success();
+    env.wait_for_log("c1", "up");
+    env.coracle(["exec", "c1", "id", "-u"]).success().says("0\n");
+    env.coracle(["stop", "-t", "0", "c1"]).success();
+    env.coracle(["start", "c1"]).success();
+    env.coracle(["rm", "-f", "c1"]).success();
     env.coracle(["rmi", "-f", &image("tiny")]).success();
     env.coracle(["images", "-q"]).success().says("");
 }

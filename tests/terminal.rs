@@ -59,11 +59,11 @@ fn the_size_is_the_terminals_and_follows_it() {
 fn the_callers_terminal_is_left_as_it_was() {
     let env = Env::with_tiny();
     for end in ["exit\n", "kill"] {
-        let mut shell = env.terminal(["run", "--rm", "-it", "--name", "a", "tiny"]);
+        let mut shell = env.terminal(["run", "--rm", "-it", "--name", "c1", "tiny"]);
         shell.expect(PROMPT);
         assert!(shell.settings().contains("-icanon"), "the keys do not go to the container raw");
         match end {
-            "kill" => drop(env.coracle(["kill", "a"]).success()),
+            "kill" => drop(env.coracle(["kill", "c1"]).success()),
             _ => shell.type_text(end),
         }
         shell.finish();
@@ -92,19 +92,19 @@ fn colours_and_bytes_pass_unchanged() {
 #[test]
 fn a_killed_terminal_client_leaves_the_container() {
     let env = Env::with_tiny();
-    let mut shell = env.terminal(["run", "-it", "--name", "a", "tiny"]);
+    let mut shell = env.terminal(["run", "-it", "--name", "c1", "tiny"]);
     shell.expect(PROMPT);
     shell.signal(Signal::SIGKILL);
     shell.finish();
-    assert_eq!(env.status("a"), "running");
-    env.coracle(["exec", "a", "true"]).success();
+    assert_eq!(env.status("c1"), "running");
+    env.coracle(["exec", "c1", "true"]).success();
 }
 
 #[test]
 fn a_closed_window_leaves_a_detached_container() {
     let env = Env::with_tiny();
     let script = format!(
-        "{} run -d --name a tiny sh -c 'while :; do echo tick; sleep 0.1; done'; sleep 1000",
+        "{} run -d --name c1 tiny sh -c 'while :; do echo tick; sleep 0.1; done'; sleep 1000",
         crate::harness::binary().display()
     );
     let mut window = crate::harness::Terminal::start(env.program("sh", ["-c", &script]));
@@ -122,11 +122,11 @@ fn a_closed_window_leaves_a_detached_container() {
             .any(|pid| machine::describe(pid).contains("(sleep") && machine::describe(pid).contains("1000 "))
     });
     assert!(ended, "the window's own command goes on");
-    let before = env.coracle(["logs", "a"]).success().stdout().len();
+    let before = env.coracle(["logs", "c1"]).success().stdout().len();
     assert!(
-        eventually(Duration::from_secs(5), || env.coracle(["logs", "a"]).success().stdout().len() > before)
+        eventually(Duration::from_secs(5), || env.coracle(["logs", "c1"]).success().stdout().len() > before)
     );
-    assert_eq!(env.status("a"), "running");
+    assert_eq!(env.status("c1"), "running");
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn without_i_the_keyboard_is_not_read() {
 #[test]
 fn exec_has_a_terminal_of_its_own() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sleep", "1000"]).success();
-    let mut shell = env.terminal(["exec", "-it", "a", "sh"]);
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "1000"]).success();
+    let mut shell = env.terminal(["exec", "-it", "c1", "sh"]);
     shell.expect(PROMPT);
     shell.type_text("stty size; tty\n");
     shell.expect("24 80\r\n/dev/pts/0\r\n");
@@ -158,7 +158,7 @@ fn exec_has_a_terminal_of_its_own() {
     shell.type_text("exit 3\n");
     assert_eq!(shell.finish(), 3);
     assert!(shell.settings().contains(" icanon"));
-    let mut failing = env.terminal(["exec", "-it", "a", "no-such-command"]);
+    let mut failing = env.terminal(["exec", "-it", "c1", "no-such-command"]);
     assert_eq!(failing.finish(), 127);
 }
 
@@ -181,13 +181,13 @@ fn bash_has_job_control() {
 #[test]
 fn a_log_of_a_terminal_has_what_was_shown() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-t", "--name", "a", "tiny", "sh", "-c", "echo out; echo err >&2"])
+    env.coracle(["run", "-t", "--name", "c1", "tiny", "sh", "-c", "echo out; echo err >&2"])
         .success()
         .says("out\r\nerr\r\n");
-    env.coracle(["logs", "a"]).success().says("out\r\nerr\r\n");
-    env.coracle(["run", "-dt", "--name", "b", "tiny", "sh", "-c", "echo out"]).success();
-    env.coracle(["wait", "b"]).success();
-    env.coracle(["logs", "b"]).success().says("out\r\n");
+    env.coracle(["logs", "c1"]).success().says("out\r\nerr\r\n");
+    env.coracle(["run", "-dt", "--name", "c2", "tiny", "sh", "-c", "echo out"]).success();
+    env.coracle(["wait", "c2"]).success();
+    env.coracle(["logs", "c2"]).success().says("out\r\n");
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn much_output_arrives_whole_and_in_order() {
 #[test]
 fn start_attaches_a_terminal() {
     let env = Env::with_tiny();
-    env.coracle(["create", "-it", "--name", "a", "tiny"]).success();
-    let mut shell = env.terminal(["start", "-ai", "a"]);
+    env.coracle(["create", "-it", "--name", "c1", "tiny"]).success();
+    let mut shell = env.terminal(["start", "-ai", "c1"]);
     shell.type_text("echo a$((1+1))b\n");
     shell.expect("a2b\r\n");
     shell.type_text("exit 5\n");

@@ -12,15 +12,15 @@ fn a_container_has_dockers_keys() {
     let flags =
         ["-v", &bind, "-p", &publish, "-e", "K=V", "-l", "l=m", "-w", "/tmp", "-u", "sailor", "-h", "mast"];
     let id = env
-        .coracle(["run", "-d", "--name", "a"].into_iter().chain(flags).chain(["tiny", "sleep", "1000"]))
+        .coracle(["run", "-d", "--name", "c1"].into_iter().chain(flags).chain(["tiny", "sleep", "1000"]))
         .success()
         .line()
         .to_owned();
     let is = |pointer: &str, expected: serde_json::Value| {
-        assert_eq!(env.inspect("a", pointer), expected, "{pointer}")
+        assert_eq!(env.inspect("c1", pointer), expected, "{pointer}")
     };
     is("/Id", id.into());
-    is("/Name", "/a".into());
+    is("/Name", "/c1".into());
     is("/Path", "sleep".into());
     is("/Args", serde_json::json!(["1000"]));
     is("/State/Status", "running".into());
@@ -42,14 +42,14 @@ fn a_container_has_dockers_keys() {
     is("/Mounts/0/RW", false.into());
     is("/NetworkSettings/Ports/80~1tcp/0/HostPort", port.to_string().into());
     is("/NetworkSettings/Ports/80~1tcp/0/HostIp", "127.0.0.1".into());
-    let env_list = env.inspect("a", "/Config/Env");
+    let env_list = env.inspect("c1", "/Config/Env");
     let has = |entry: &str| env_list.as_array().expect("a list").iter().any(|e| e == entry);
     assert!(has("K=V") && has("BOAT=tiny"), "{env_list}");
-    let image_id = env.inspect("a", "/Image");
+    let image_id = env.inspect("c1", "/Image");
     assert!(image_id.as_str().is_some_and(|id| id.starts_with("sha256:")), "{image_id}");
     assert_eq!(env.inspect("tiny", "/Id"), image_id);
     // A process of the host with the state's pid is the container's.
-    let line = std::fs::read_to_string(format!("/proc/{}/cmdline", env.pid("a"))).expect("a process");
+    let line = std::fs::read_to_string(format!("/proc/{}/cmdline", env.pid("c1"))).expect("a process");
     assert_eq!(line, "sleep\u{0}1000\u{0}");
 }
 
@@ -81,8 +81,8 @@ fn an_image_has_dockers_keys() {
 #[test]
 fn what_is_found_is_printed_and_the_rest_is_an_error() {
     let env = Env::with_tiny();
-    env.coracle(["create", "--name", "a", "tiny"]).success();
-    let said = env.coracle(["inspect", "a", "nothing"]).code(1).stderr_has("no such object: nothing");
+    env.coracle(["create", "--name", "c1", "tiny"]).success();
+    let said = env.coracle(["inspect", "c1", "nothing"]).code(1).stderr_has("no such object: nothing");
     let parsed: serde_json::Value = serde_json::from_str(said.stdout()).expect("JSON all the same");
     assert_eq!(parsed.as_array().map(Vec::len), Some(1));
     env.coracle(["inspect", "nothing"]).code(1).says("[]\n");

@@ -86,7 +86,7 @@ fn quiet_gives_ids() {
 #[test]
 fn sizes_count_the_writable_layer() {
     let env = Env::with_tiny();
-    env.coracle(["run", "--name", "a", "tiny", "sh", "-c", "head -c 3000000 /dev/zero > /file"]).success();
+    env.coracle(["run", "--name", "c1", "tiny", "sh", "-c", "head -c 3000000 /dev/zero > /file"]).success();
     let said = env.coracle(["ps", "-a", "-s"]).success();
     assert!(said.stdout().contains("SIZE") && said.stdout().contains("3MB (virtual "), "{said:?}");
 }
@@ -94,10 +94,10 @@ fn sizes_count_the_writable_layer() {
 #[test]
 fn tells_the_truth_when_the_process_is_killed() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sleep", "1000"]).success();
-    let pid = env.pid("a").to_string();
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "1000"]).success();
+    let pid = env.pid("c1").to_string();
     // The user may kill the container's first process himself: it is his.
     env.program("kill", ["-9", &pid]).output().success();
-    env.coracle(["wait", "a"]).success().says("137\n");
+    env.coracle(["wait", "c1"]).success().says("137\n");
     env.coracle(["ps", "-q"]).success().says("");
 }

@@ -17,18 +17,18 @@ fn removes_by_name_id_and_prefix() {
 #[test]
 fn a_running_container_needs_force() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sleep", "100"]).success();
-    env.coracle(["rm", "a"]).code(1).no_stdout().stderr_has("running");
-    assert_eq!(env.status("a"), "running");
-    env.coracle(["rm", "-f", "a"]).success().says("a\n");
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "100"]).success();
+    env.coracle(["rm", "c1"]).code(1).no_stdout().stderr_has("running");
+    assert_eq!(env.status("c1"), "running");
+    env.coracle(["rm", "-f", "c1"]).success().says("c1\n");
     env.coracle(["ps", "-aq"]).success().says("");
 }
 
 #[test]
 fn a_missing_container_is_an_error_unless_forced() {
     let env = Env::with_tiny();
-    env.coracle(["create", "--name", "a", "tiny"]).success();
-    env.coracle(["rm", "nobody", "a"]).code(1).says("a\n").stderr_has("No such container: nobody");
+    env.coracle(["create", "--name", "c1", "tiny"]).success();
+    env.coracle(["rm", "nobody", "c1"]).code(1).says("c1\n").stderr_has("No such container: nobody");
     env.coracle(["rm", "-f", "nobody"]).success().no_stdout();
 }
 
@@ -36,8 +36,8 @@ fn a_missing_container_is_an_error_unless_forced() {
 fn takes_what_the_containers_user_cannot_touch() {
     let env = Env::with_tiny();
     let script = "mkdir -p /d/e; chown 1234:2345 /d; chmod 0 /d/e; mknod /d/p p; touch /d/-f; chmod 000 /d";
-    env.coracle(["run", "--name", "a", "tiny", "sh", "-c", script]).success();
-    env.coracle(["rm", "-v", "a"]).success();
+    env.coracle(["run", "--name", "c1", "tiny", "sh", "-c", script]).success();
+    env.coracle(["rm", "-v", "c1"]).success();
 }
 
 #[test]

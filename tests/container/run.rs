@@ -25,11 +25,11 @@ fn ends_with_the_commands_exit_status() {
 #[test]
 fn ends_with_128_and_the_signal() {
     let env = Env::with_tiny();
-    let mut running = env.command(["run", "--name", "a", "tiny", "sh", "-c", "echo up; sleep 100"]).spawn();
+    let mut running = env.command(["run", "--name", "c1", "tiny", "sh", "-c", "echo up; sleep 100"]).spawn();
     running.wait_for("up");
-    env.coracle(["kill", "a"]).success().says("a\n");
+    env.coracle(["kill", "c1"]).success().says("c1\n");
     running.finish().code(137);
-    assert_eq!(env.inspect("a", "/State/ExitCode"), 137);
+    assert_eq!(env.inspect("c1", "/State/ExitCode"), 137);
     env.coracle(["run", "--rm", "tiny", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).code(137);
 }
 
@@ -132,11 +132,11 @@ fn a_detached_start_that_fails_says_so() {
 fn a_detached_container_outlives_its_callers_session() {
     let env = Env::with_tiny();
     let script =
-        format!("{} run -d --name a tiny sh -c 'sleep 2; echo later'", crate::harness::binary().display());
+        format!("{} run -d --name c1 tiny sh -c 'sleep 2; echo later'", crate::harness::binary().display());
     // A session of its own whose leader ends: what is left of it gets a hang-up.
     env.program("setsid", ["sh", "-c", &script]).output().success();
-    env.coracle(["wait", "a"]).success().says("0\n");
-    env.coracle(["logs", "a"]).success().says("later\n");
+    env.coracle(["wait", "c1"]).success().says("0\n");
+    env.coracle(["logs", "c1"]).success().says("later\n");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn rm_leaves_nothing() {
         "run",
         "--rm",
         "--name",
-        "a",
+        "c1",
         "tiny",
         "sh",
         "-c",
@@ -164,8 +164,8 @@ fn rm_leaves_nothing() {
     ])
     .success();
     // The name is free the moment the client returns.
-    env.coracle(["run", "--rm", "--name", "a", "tiny", "true"]).success();
-    env.coracle(["run", "-d", "--rm", "--name", "a", "tiny", "true"]).success();
+    env.coracle(["run", "--rm", "--name", "c1", "tiny", "true"]).success();
+    env.coracle(["run", "-d", "--rm", "--name", "c1", "tiny", "true"]).success();
     assert!(eventually(Duration::from_secs(10), || env.coracle(["ps", "-aq"]).success().stdout().is_empty()));
     assert!(
         eventually(Duration::from_secs(10), || env.listing(&env.store()) == before),
@@ -245,7 +245,7 @@ fn the_default_command_is_the_images() {
         .success()
         .says("yes\n/odd/deep/work\nsailor\n");
     env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd]).success().says("\n");
-    env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd, "a", "b"]).success().says("a b\n");
+    env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd, "c1", "c2"]).success().says("a b\n");
     env.coracle(["run", "--rm", "--entrypoint", "", &odd, "echo", "c"]).success().says("c\n");
 }
 

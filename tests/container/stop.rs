@@ -12,14 +12,14 @@ fn obeys(signal: &str, code: u8) -> String {
 #[test]
 fn asks_with_sigterm() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", &obeys("TERM", 9)]).success();
-    env.wait_for_log("a", "ready");
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sh", "-c", &obeys("TERM", 9)]).success();
+    env.wait_for_log("c1", "ready");
     let began = Instant::now();
-    env.coracle(["stop", "a"]).success().says("a\n");
+    env.coracle(["stop", "c1"]).success().says("c1\n");
     assert!(began.elapsed() < Duration::from_secs(5), "waits although the container ended");
-    assert_eq!(env.status("a"), "exited");
-    assert_eq!(env.inspect("a", "/State/ExitCode"), 9);
-    env.coracle(["logs", "a"]).success().says("ready\ngot TERM\n");
+    assert_eq!(env.status("c1"), "exited");
+    assert_eq!(env.inspect("c1", "/State/ExitCode"), 9);
+    env.coracle(["logs", "c1"]).success().says("ready\ngot TERM\n");
 }
 
 #[test]
@@ -29,50 +29,50 @@ fn kills_after_the_time_given() {
         "run",
         "-d",
         "--name",
-        "a",
+        "c1",
         "tiny",
         "sh",
         "-c",
         "trap '' TERM; echo ready; while :; do sleep 1; done",
     ])
     .success();
-    env.wait_for_log("a", "ready");
+    env.wait_for_log("c1", "ready");
     let began = Instant::now();
-    env.coracle(["stop", "-t", "1", "a"]).success();
+    env.coracle(["stop", "-t", "1", "c1"]).success();
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(6), "{took:?}");
-    assert_eq!(env.inspect("a", "/State/ExitCode"), 137);
+    assert_eq!(env.inspect("c1", "/State/ExitCode"), 137);
 }
 
 #[test]
 fn the_signal_is_the_containers_or_the_images() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "--stop-signal", "USR2", "tiny", "sh", "-c", &obeys("USR2", 3)])
+    env.coracle(["run", "-d", "--name", "c1", "--stop-signal", "USR2", "tiny", "sh", "-c", &obeys("USR2", 3)])
         .success();
-    env.wait_for_log("a", "ready");
-    env.coracle(["stop", "a"]).success();
-    assert_eq!(env.inspect("a", "/State/ExitCode"), 3);
+    env.wait_for_log("c1", "ready");
+    env.coracle(["stop", "c1"]).success();
+    assert_eq!(env.inspect("c1", "/State/ExitCode"), 3);
     // The image odd has STOPSIGNAL SIGINT.
-    env.coracle(["run", "-d", "--name", "b", &image("odd"), &obeys("INT", 4)]).success();
-    env.wait_for_log("b", "ready");
-    env.coracle(["stop", "b"]).success();
-    assert_eq!(env.inspect("b", "/State/ExitCode"), 4);
+    env.coracle(["run", "-d", "--name", "c2", &image("odd"), &obeys("INT", 4)]).success();
+    env.wait_for_log("c2", "ready");
+    env.coracle(["stop", "c2"]).success();
+    assert_eq!(env.inspect("c2", "/State/ExitCode"), 4);
 }
 
 #[test]
 fn a_stopped_container_is_stopped_already() {
     let env = Env::with_tiny();
-    env.coracle(["run", "--name", "a", "tiny", "true"]).success();
-    env.coracle(["stop", "a"]).success().says("a\n");
-    env.coracle(["stop", "a", "nobody"]).code(1).says("a\n").stderr_has("No such container: nobody");
+    env.coracle(["run", "--name", "c1", "tiny", "true"]).success();
+    env.coracle(["stop", "c1"]).success().says("c1\n");
+    env.coracle(["stop", "c1", "nobody"]).code(1).says("c1\n").stderr_has("No such container: nobody");
 }
 
 #[test]
 fn everything_in_the_container_ends_with_it() {
     let env = Env::with_tiny();
     let script = "setsid sleep 1000 & (setsid sleep 1001 &); echo ready; wait";
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", script]).success();
-    env.wait_for_log("a", "ready");
-    env.coracle(["stop", "-t", "0", "a"]).success();
-    assert_eq!(env.status("a"), "exited");
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sh", "-c", script]).success();
+    env.wait_for_log("c1", "ready");
+    env.coracle(["stop", "-t", "0", "c1"]).success();
+    assert_eq!(env.status("c1"), "exited");
 }

@@ -5,9 +5,9 @@ use crate::harness::Env;
 #[test]
 fn blocks_until_the_end_and_prints_the_status() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sh", "-c", "sleep 0.5; exit 3"]).success();
-    env.coracle(["wait", "a"]).success().says("3\n");
-    env.coracle(["wait", "a"]).success().says("3\n");
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sh", "-c", "sleep 0.5; exit 3"]).success();
+    env.coracle(["wait", "c1"]).success().says("3\n");
+    env.coracle(["wait", "c1"]).success().says("3\n");
 }
 
 #[test]
@@ -22,6 +22,6 @@ fn prints_in_the_order_typed() {
 #[test]
 fn waits_for_one_that_removes_itself() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--rm", "--name", "a", "tiny", "sh", "-c", "sleep 1; exit 5"]).success();
-    env.coracle(["wait", "a"]).success().says("5\n");
+    env.coracle(["run", "-d", "--rm", "--name", "c1", "tiny", "sh", "-c", "sleep 1; exit 5"]).success();
+    env.coracle(["wait", "c1"]).success().says("5\n");
 }

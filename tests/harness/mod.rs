@@ -58,7 +58,7 @@ impl Env {
         for (key, value) in [("PATH", path), ("LANG", "C.UTF-8"), ("TZ", "UTC")] {
             env.set_var(key, value);
         }
-        for key in ["CORACLE_STORAGE_DRIVER", "RUST_BACKTRACE"] {
+        for key in ["CORACLE_STORAGE_DRIVER"] {
             if let Ok(value) = std::env::var(key) {
                 env.set_var(key, &value);
             }

@@ -66,11 +66,11 @@ fn file_capabilities_work() {
 #[test]
 fn attributes_are_kept() {
     let env = Env::new();
-    env.coracle(["run", "-d", "-q", "--name", "a", &image("odd"), "sleep 1000"]).success();
+    env.coracle(["run", "-d", "-q", "--name", "c1", &image("odd"), "sleep 1000"]).success();
     // Read by a program in the container's mount namespace: the attributes are ordinary ones.
     let store = attribute_in_store(&env.store());
     assert_eq!(store.as_deref(), Some("kept"));
-    env.coracle(["rm", "-f", "a"]).success();
+    env.coracle(["rm", "-f", "c1"]).success();
 }
 
 /// The value of `user.note` on the stored file `odd/tagged`.
@@ -89,10 +89,10 @@ fn attribute_in_store(store: &Path) -> Option<String> {
 #[test]
 fn what_a_container_does_to_them_stays_in_it() {
     let env = Env::new();
-    let line = ["run", "--name", "a", "-q", "-u", "0", "-w", "/odd", &image("odd")];
+    let line = ["run", "--name", "c1", "-q", "-u", "0", "-w", "/odd", &image("odd")];
     let script = "rm -r opaque closed; echo changed > replaced; chown 5:6 owned; mv file-to-folder moved; ls";
     env.coracle(line.into_iter().chain([script])).success();
-    env.coracle(["start", "a"]).success();
+    env.coracle(["start", "c1"]).success();
     let line = ["run", "--rm", "-u", "0", "-w", "/odd", &image("odd")];
     let script = "cat replaced opaque/above closed/inside file-to-folder/inner; stat -c %u:%g owned";
     env.coracle(line.into_iter().chain([script])).success().says("second\nabove\ninside\ninner\n1234:2345\n");

@@ -18,8 +18,8 @@ fn the_host_name_is_known_inside() {
     env.coracle(["run", "--rm", "-h", "mast", "tiny", "sh", "-c", script])
         .success()
         .says("mast\nmast\nmast\n");
-    let id = env.coracle(["create", "--name", "a", "tiny", "hostname"]).success().line().to_owned();
-    env.coracle(["start", "-a", "a"]).success().says(&format!("{}\n", &id[..12]));
+    let id = env.coracle(["create", "--name", "c1", "tiny", "hostname"]).success().line().to_owned();
+    env.coracle(["start", "-a", "c1"]).success().says(&format!("{}\n", &id[..12]));
     env.coracle(["run", "--rm", "tiny", "sh", "-c", "grep -c localhost /etc/hosts"]).success();
     env.coracle(["run", "--rm", "-h", "bad name", "tiny", "true"]).code(125);
 }
@@ -39,9 +39,9 @@ fn init_reaps_and_forwards() {
     env.coracle(["run", "--rm", "--init", "tiny", "sh", "-c", "exit 12"]).code(12);
     env.coracle(["run", "--rm", "--init", "tiny", "no-such-command"]).code(127).stderr_has("no-such-command");
     // A program with no handler, that as pid 1 would ignore the signal.
-    env.coracle(["run", "-d", "--init", "--name", "a", "tiny", "sleep", "1000"]).success();
-    env.coracle(["stop", "-t", "30", "a"]).success();
-    env.coracle(["wait", "a"]).success().says("143\n");
+    env.coracle(["run", "-d", "--init", "--name", "c1", "tiny", "sleep", "1000"]).success();
+    env.coracle(["stop", "-t", "30", "c1"]).success();
+    env.coracle(["wait", "c1"]).success().says("143\n");
 }
 
 #[test]
@@ -62,8 +62,8 @@ fn a_cidfile_is_written_once() {
 #[test]
 fn labels_are_kept() {
     let env = Env::with_tiny();
-    env.coracle(["create", "--name", "a", "-l", "one=1", "--label", "two", "-l", "x=a=b", "tiny"]).success();
-    let labels = env.inspect("a", "/Config/Labels");
+    env.coracle(["create", "--name", "c1", "-l", "one=1", "--label", "two", "-l", "x=a=b", "tiny"]).success();
+    let labels = env.inspect("c1", "/Config/Labels");
     assert_eq!(labels, serde_json::json!({"one": "1", "two": "", "x": "a=b", "org.example.size": "tiny"}));
 }
 

@@ -64,8 +64,8 @@ fn the_target_is_resolved_inside() {
     let folder = env.folder("shared", 0o755);
     fs::write(folder.join("file"), "shared\n").unwrap();
     // A link of the container's that points to a folder that the host has as well.
-    env.coracle(["run", "--name", "a", "tiny", "ln", "-s", "/etc", "/link"]).success();
-    env.coracle(["rm", "a"]).success();
+    env.coracle(["run", "--name", "c1", "tiny", "ln", "-s", "/etc", "/link"]).success();
+    env.coracle(["rm", "c1"]).success();
     let bind = format!("{}:/bin/../srv/inner", folder.display());
     env.coracle(["run", "--rm", "-v", &bind, "tiny", "cat", "/srv/inner/file"]).success().says("shared\n");
 }
@@ -142,8 +142,8 @@ fn a_volume_of_the_image_is_writable_and_removed_with_rm_v() {
         .success()
         .says("redis\n");
     let before = env.listing(&env.store());
-    env.coracle(["run", "--name", "a", "--entrypoint", "sh", &redis, "-c", "echo kept > /data/x"]).success();
-    env.coracle(["start", "-a", "a"]).success();
-    env.coracle(["rm", "-v", "a"]).success();
+    env.coracle(["run", "--name", "c1", "--entrypoint", "sh", &redis, "-c", "echo kept > /data/x"]).success();
+    env.coracle(["start", "-a", "c1"]).success();
+    env.coracle(["rm", "-v", "c1"]).success();
     assert_eq!(env.listing(&env.store()), before);
 }

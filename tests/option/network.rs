@@ -35,10 +35,10 @@ fn each_container_has_a_network_of_its_own() {
         env.coracle(["run", "--rm", "tiny", "readlink", "/proc/self/ns/net"]).success().line().to_owned();
     assert_ne!(one, ours);
     // Two may listen on one port.
-    for name in ["a", "b"] {
+    for name in ["c1", "c2"] {
         env.coracle(["run", "-d", "--name", name, "tiny", "httpd", "-f", "-p", "80", "-h", "/srv"]).success();
     }
-    for name in ["a", "b"] {
+    for name in ["c1", "c2"] {
         let fetch = ["exec", name, "wget", "-qO-", "http://127.0.0.1/hello"];
         env.coracle(fetch).success().says("hello from tiny\n");
     }
@@ -82,8 +82,8 @@ fn pasta_is_ready_at_the_start() {
 fn the_default_is_a_user_mode_stack() {
     is_ready(&[]);
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "a", "tiny", "sleep", "100"]).success();
-    let mode = env.inspect("a", "/HostConfig/NetworkMode");
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "100"]).success();
+    let mode = env.inspect("c1", "/HostConfig/NetworkMode");
     assert!(mode.is_string(), "{mode}");
 }
 

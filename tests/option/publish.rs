@@ -34,14 +34,14 @@ fn local(port: u16) -> SocketAddr {
 fn a_tcp_port_is_served_on_all_addresses() {
     let env = Env::with_tiny();
     let port = free_port();
-    web(&env, "a", &["-p", &format!("{port}:80")]);
+    web(&env, "c1", &["-p", &format!("{port}:80")]);
     assert!(fetch(local(port)).ends_with("hello from tiny\n"));
     if std::net::TcpListener::bind("[::1]:0").is_ok() {
         fetch((IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), port).into());
     }
     let shown = env.coracle(["ps"]).success();
     assert!(shown.stdout().contains(&format!("0.0.0.0:{port}->80/tcp")), "{shown:?}");
-    env.coracle(["rm", "-f", "a"]).success();
+    env.coracle(["rm", "-f", "c1"]).success();
     assert!(TcpStream::connect(local(port)).is_err(), "the port is open after the container's end");
 }
 
@@ -49,7 +49,7 @@ fn a_tcp_port_is_served_on_all_addresses() {
 fn one_address_is_only_that_one() {
     let env = Env::with_tiny();
     let port = free_port();
-    web(&env, "a", &["-p", &format!("127.0.0.1:{port}:80")]);
+    web(&env, "c1", &["-p", &format!("127.0.0.1:{port}:80")]);
     fetch(local(port));
     assert!(TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), port)).is_err());
 }
@@ -57,8 +57,8 @@ fn one_address_is_only_that_one() {
 #[test]
 fn any_free_port_is_chosen_and_shown() {
     let env = Env::with_tiny();
-    web(&env, "a", &["-p", "80", "-p", "127.0.0.1::81"]);
-    let port = env.inspect("a", "/NetworkSettings/Ports/80~1tcp/0/HostPort");
+    web(&env, "c1", &["-p", "80", "-p", "127.0.0.1::81"]);
+    let port = env.inspect("c1", "/NetworkSettings/Ports/80~1tcp/0/HostPort");
     let port: u16 = port.as_str().unwrap().parse().unwrap();
     assert_ne!(port, 0);
     fetch(local(port));
@@ -74,7 +74,7 @@ fn a_range_is_several_ports() {
     let env = Env::with_tiny();
     let first =
         (20000..60000).step_by(7).find(|p| (0..3).all(|i| TcpListener::bind(local(p + i)).is_ok())).unwrap();
-    web(&env, "a", &["-p", &format!("127.0.0.1:{first}-{}:79-81", first + 2)]);
+    web(&env, "c1", &["-p", &format!("127.0.0.1:{first}-{}:79-81", first + 2)]);
     fetch(local(first + 1));
 }
 
@@ -84,12 +84,12 @@ fn a_busy_port_fails_the_start() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let publish = format!("127.0.0.1:{port}:80");
-    let said = env.coracle(["run", "-d", "--name", "a", "-p", &publish].iter().chain(&SERVER));
+    let said = env.coracle(["run", "-d", "--name", "c1", "-p", &publish].iter().chain(&SERVER));
     said.code(125).stderr_has(&format!("{port}")).stderr_has("in use");
-    assert_eq!(env.status("a"), "created");
+    assert_eq!(env.status("c1"), "created");
     // It can be started once the port is free.
     drop(holder);
-    env.coracle(["start", "a"]).success();
+    env.coracle(["start", "c1"]).success();
     fetch(local(port));
 }
 
@@ -97,10 +97,10 @@ fn a_busy_port_fails_the_start() {
 fn two_containers_cannot_have_one_port() {
     let env = Env::with_tiny();
     let publish = format!("127.0.0.1:{}:80", free_port());
-    web(&env, "a", &["-p", &publish]);
+    web(&env, "c1", &["-p", &publish]);
     env.coracle(["run", "--rm", "-p", &publish, "tiny", "true"]).code(125).stderr_has("in use");
-    env.coracle(["rm", "-f", "a"]).success();
-    web(&env, "b", &["-p", &publish]);
+    env.coracle(["rm", "-f", "c1"]).success();
+    web(&env, "c2", &["-p", &publish]);
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn a_low_port_says_which_setting_forbids_it() {
 fn udp_echo(network: &str) {
     let env = Env::with_tiny();
     let publish = "127.0.0.1::7000/udp";
-    let line = ["run", "-d", "--name", "a", "--network", network, "-p", publish, "tiny"];
+    let line = ["run", "-d", "--name", "c1", "--network", network, "-p", publish, "tiny"];
     env.coracle(line.into_iter().chain(["udpsvd", "-v", "0.0.0.0", "7000", "cat"])).success();
-    let port = env.inspect("a", "/NetworkSettings/Ports/7000~1udp/0/HostPort");
+    let port = env.inspect("c1", "/NetworkSettings/Ports/7000~1udp/0/HostPort");
     let port: u16 = port.as_str().unwrap().parse().unwrap();
     let clients: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     for (i, client) in clients.iter().enumerate() {
@@ -164,7 +164,7 @@ fn megabytes_go_through_whole_and_half_closed() {
     let port = free_port();
     let publish = format!("127.0.0.1:{port}:9");
     // Sends back what came, once the sender has closed its half.
-    let line = ["run", "-d", "--name", "a", "-p", &publish, "tiny", "nc", "-lk", "-p", "9", "-e", "sh", "-c"];
+    let line = ["run", "-d", "--name", "c1", "-p", &publish, "tiny", "nc", "-lk", "-p", "9", "-e", "sh", "-c"];
     env.coracle(line.into_iter().chain(["cat > /tmp/$$; cat /tmp/$$"])).success();
     let bytes: Vec<u8> = (0..6_000_000u32).map(|i| (i % 251) as u8).collect();
     let mut answer = Vec::new();
@@ -185,7 +185,7 @@ fn megabytes_go_through_whole_and_half_closed() {
 fn many_connections_at_once() {
     let env = Env::with_tiny();
     let port = free_port();
-    web(&env, "a", &["-p", &format!("127.0.0.1:{port}:80")]);
+    web(&env, "c1", &["-p", &format!("127.0.0.1:{port}:80")]);
     fetch(local(port));
     std::thread::scope(|scope| {
         for _ in 0..8 {

@@ -100,9 +100,9 @@ fn seccomp_profiles_are_files_or_unconfined() {
     let mkdir = ["run", "--rm", "--security-opt", &option, "tiny", "mkdir", "/x"];
     env.coracle(mkdir).code(1).stderr_has("No locks available"); // errno 37
     // The file may go: its contents were taken at create.
-    env.coracle(["create", "--name", "a", "--security-opt", &option, "tiny", "mkdir", "/x"]).success();
+    env.coracle(["create", "--name", "c1", "--security-opt", &option, "tiny", "mkdir", "/x"]).success();
     std::fs::remove_file(&file).unwrap();
-    env.coracle(["start", "-a", "a"]).code(1).stderr_has("No locks available");
+    env.coracle(["start", "-a", "c1"]).code(1).stderr_has("No locks available");
 }
 
 #[test]

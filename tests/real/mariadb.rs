@@ -26,7 +26,7 @@ fn sql(env: &Env, port: u16, statement: &str) -> Output {
 
 fn is_up(env: &Env, port: u16) {
     let answers = || sql(env, port, "select 1").went_well();
-    assert!(eventually(Duration::from_secs(60), answers), "{:?}", env.coracle(["logs", "m"]));
+    assert!(eventually(Duration::from_secs(60), answers), "{:?}", env.coracle(["logs", "db"]));
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn serves_and_keeps_its_data() {
     let password = ["-e", "MYSQL_ROOT_PASSWORD=sea's \"secret\""];
     let run = |flags: &[&str]| {
         let line =
-            [&["run", "-d", "-q", "--name", "m", "-p", &publish, "-v", &data], flags, &[&mariadb]].concat();
+            [&["run", "-d", "-q", "--name", "db", "-p", &publish, "-v", &data], flags, &[&mariadb]].concat();
         env.coracle(line).success();
     };
     run(&password);
@@ -47,7 +47,7 @@ fn serves_and_keeps_its_data() {
     sql(&env, port, "create database port; create table port.ships (name text); insert into port.ships values ('coracle')")
         .success();
     sql(&env, port, "select name from port.ships").success().says("coracle\n");
-    env.coracle(["exec", "m", "sh", "-c", "stat -c %U /proc/1"]).success().says("mysql\n");
+    env.coracle(["exec", "db", "sh", "-c", "stat -c %U /proc/1"]).success().says("mysql\n");
     // The wrong password is one.
     let line = [
         "--no-defaults",
@@ -84,15 +84,15 @@ fn serves_and_keeps_its_data() {
     client.signal(Signal::SIGKILL);
     sql(&env, port, "select name from port.ships").success().says("coracle\n");
 
-    env.coracle(["stop", "m"]).success();
-    assert_eq!(env.inspect("m", "/State/ExitCode"), 0);
-    env.coracle(["start", "m"]).success();
+    env.coracle(["stop", "db"]).success();
+    assert_eq!(env.inspect("db", "/State/ExitCode"), 0);
+    env.coracle(["start", "db"]).success();
     is_up(&env, port);
     sql(&env, port, "select name from port.ships").success().says("coracle\n");
 
     // A new container on the same folder needs no password: the databases are there.
-    env.coracle(["stop", "m"]).success();
-    env.coracle(["rm", "m"]).success();
+    env.coracle(["stop", "db"]).success();
+    env.coracle(["rm", "db"]).success();
     run(&[]);
     is_up(&env, port);
     sql(&env, port, "select name from port.ships").success().says("coracle\n");
@@ -110,15 +110,15 @@ fn without_a_password_it_says_what_is_missing() {
 fn killed_it_recovers() {
     let env = Env::new();
     let port = free_port();
-    let line = ["run", "-d", "-q", "--name", "m", "-p", &format!("127.0.0.1:{port}:3306")];
+    let line = ["run", "-d", "-q", "--name", "db", "-p", &format!("127.0.0.1:{port}:3306")];
     let image = image("mariadb");
     env.coracle(line.into_iter().chain(["-e", "MYSQL_ROOT_PASSWORD=sea's \"secret\"", &image])).success();
     is_up(&env, port);
     sql(&env, port, "create database port; create table port.ships (name text); insert into port.ships values ('coracle')")
         .success();
-    env.coracle(["kill", "m"]).success();
-    env.coracle(["wait", "m"]).success().says("137\n");
-    env.coracle(["start", "m"]).success();
+    env.coracle(["kill", "db"]).success();
+    env.coracle(["wait", "db"]).success().says("137\n");
+    env.coracle(["start", "db"]).success();
     is_up(&env, port);
     sql(&env, port, "select name from port.ships").success().says("coracle\n");
 }

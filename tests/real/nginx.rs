@@ -9,10 +9,10 @@ fn ready(flags: &[&str]) -> (Env, u16) {
     let port = free_port();
     let publish = format!("127.0.0.1:{port}:80");
     let name = image("nginx");
-    let line = [&["run", "-d", "-q", "--name", "n", "-p", &publish], flags, &[&name]].concat();
+    let line = [&["run", "-d", "-q", "--name", "web", "-p", &publish], flags, &[&name]].concat();
     env.coracle(line).success();
     let answers = || env.program("curl", ["-sSf", &format!("http://127.0.0.1:{port}/")]).output().went_well();
-    assert!(eventually(Duration::from_secs(30), answers), "{:?}", env.coracle(["logs", "n"]));
+    assert!(eventually(Duration::from_secs(30), answers), "{:?}", env.coracle(["logs", "web"]));
     (env, port)
 }
 
@@ -26,12 +26,12 @@ fn serves_small_and_large_files() {
     let said = env.program("curl", ["-sSf", &format!("http://127.0.0.1:{port}/16m")]).output().success();
     assert_eq!(said.stdout_bytes().len(), 16 << 20);
     // Its log goes to the container's, by /dev/stdout and /dev/stderr.
-    env.wait_for_log("n", "GET /16m");
+    env.wait_for_log("web", "GET /16m");
     env.program("curl", ["-sS", &format!("http://127.0.0.1:{port}/nothing")])
         .output()
         .success()
         .stdout_has("404");
-    let log = env.coracle(["logs", "n"]).success();
+    let log = env.coracle(["logs", "web"]).success();
     assert!(log.stderr().contains("No such file") && log.stdout().contains("\" 404 "), "{log:?}");
 }
 
@@ -47,8 +47,8 @@ fn carries_a_load() {
 #[test]
 fn stops_by_its_own_signal() {
     let (env, _) = ready(&[]);
-    env.coracle(["stop", "n"]).success();
-    assert_eq!(env.inspect("n", "/State/ExitCode"), 0);
+    env.coracle(["stop", "web"]).success();
+    assert_eq!(env.inspect("web", "/State/ExitCode"), 0);
 }
 
 #[test]
