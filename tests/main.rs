@@ -1,0 +1,66 @@
+//! The integration tests: one binary that drives the built coracle as an unprivileged user.
+//!
+//! Start it with `tests/run`, which installs and makes what it needs. `tests/harness` gives every
+//! test a home of its own. Modules whose tests need root: `by_root`, `full_disk`, `outside`,
+//! `single_id`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and say why")]
+
+mod harness;
+
+mod container {
+    mod create;
+    mod exec;
+    mod inspect;
+    mod kill;
+    mod logs;
+    mod ps;
+    mod restart;
+    mod rm;
+    mod run;
+    mod start;
+    mod stop;
+    mod wait;
+}
+mod image {
+    mod images;
+    mod import;
+    mod layers;
+    mod pull;
+    mod rmi;
+    mod tag;
+}
+mod option {
+    mod command;
+    mod env;
+    mod mount;
+    mod name;
+    mod network;
+    mod publish;
+    mod security;
+    mod user;
+}
+mod system {
+    mod info;
+    mod version;
+}
+
+mod bad_input;
+mod by_root;
+mod crash;
+mod full_disk;
+mod hostile;
+mod isolation;
+mod outside;
+mod parallel;
+mod single_id;
+mod storage_driver;
+mod terminal;
+
+mod real {
+    mod big;
+    mod mariadb;
+    mod nginx;
+    mod redis;
+}
+
+mod tidy;

@@ -1,0 +1,105 @@
+//! Names and connections beyond the machine, shown in a network of the test's own: an address that
+//! is not loopback and a name server that knows one name.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Env, Output, image, machine};
+
+/// A network namespace with one far host: name server and web server on 192.0.2.53.
+struct Sea {
+    name: String,
+    servers: Vec<Child>,
+}
+
+fn ip(args: &[&str]) {
+    let done = Command::new("ip").args(args).output().expect("the package iproute2 is installed");
+    assert!(done.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+impl Sea {
+    fn new() -> Sea {
+        machine::needs_root();
+        let name = format!("sea{}", std::process::id());
+        std::fs::create_dir_all(format!("/etc/netns/{name}")).unwrap();
+        std::fs::write(format!("/etc/netns/{name}/resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+        ip(&["netns", "add", &name]);
+        let inside = |args: &[&str]| ip(&["-n", &name].iter().chain(args).copied().collect::<Vec<_>>());
+        inside(&["link", "set", "lo", "up"]);
+        inside(&["link", "add", "far", "type", "dummy"]);
+        inside(&["addr", "add", "192.0.2.53/24", "dev", "far"]);
+        inside(&["link", "set", "far", "up"]);
+        inside(&["route", "add", "default", "dev", "far"]);
+        let mut sea = Sea { name, servers: Vec::new() };
+        sea.serve(
+            &["busybox", "dnsd", "-c", "/proc/self/fd/0", "-i", "192.0.2.53"],
+            "lighthouse.test 192.0.2.53\n",
+        );
+        sea.serve(&["busybox", "httpd", "-f", "-p", "192.0.2.53:80", "-h", "/etc/netns"], "");
+        sea
+    }
+
+    fn serve(&mut self, command: &[&str], input: &str) {
+        let file = std::env::temp_dir().join(format!("{}-input", self.name));
+        std::fs::write(&file, input).unwrap();
+        let stdin = std::fs::File::open(&file).unwrap();
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.name])
+            .args(command)
+            .stdin(stdin)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ip runs");
+        self.servers.push(child);
+    }
+
+    /// Runs coracle in this network as the user.
+    fn coracle(&self, env: &Env, args: &[&str]) -> Output {
+        let (uid, gid) = (format!("--reuid={}", env.user.uid), format!("--regid={}", env.user.gid));
+        let outer = ["ip", "netns", "exec", &self.name, "setpriv", &uid, &gid, "--clear-groups"];
+        env.command(args).below_as_root(outer).output()
+    }
+}
+
+impl Drop for Sea {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = std::fs::remove_dir_all(format!("/etc/netns/{}", self.name));
+        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("{}-input", self.name)));
+    }
+}
+
+#[test]
+fn names_and_connections_work_with_each_stack() {
+    let env = Env::new();
+    env.coracle(["pull", "-q", &image("tiny")]).success();
+    let sea = Sea::new();
+    for stack in ["slirp4netns", "pasta", "default"] {
+        let network: &[&str] = if stack == "default" { &[] } else { &["--network", stack] };
+        let script = format!("wget -T 10 -qO- http://lighthouse.test/{}/resolv.conf", sea.name);
+        let name = image("tiny");
+        let line = [&["run", "--rm"], network, &[&name, "sh", "-c", &script]].concat();
+        sea.coracle(&env, &line).success().says("nameserver 192.0.2.53\n");
+        let line = [&["run", "--rm"], network, &[&name, "nslookup", "rock.test"]].concat();
+        sea.coracle(&env, &line).code(1);
+    }
+}
+
+#[test]
+fn the_hosts_loopback_is_not_reached() {
+    let env = Env::new();
+    env.coracle(["pull", "-q", &image("tiny")]).success();
+    let mut sea = Sea::new();
+    sea.serve(&["busybox", "httpd", "-f", "-p", "127.0.0.1:81", "-h", "/etc/netns"], "");
+    for stack in ["slirp4netns", "pasta"] {
+        for address in ["10.0.2.2", "127.0.0.1", "192.0.2.1"] {
+            let url = format!("http://{address}:81/");
+            let line = ["run", "--rm", "--network", stack, &image("tiny"), "wget", "-T", "3", "-qO-", &url];
+            sea.coracle(&env, &line).code(1);
+        }
+    }
+}
