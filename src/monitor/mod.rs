@@ -1,1 +1,3 @@
-//! TBD
+//! A container from start to clean-up.
+
+pub mod protocol;

@@ -18,7 +18,8 @@ fn prints_the_id_and_starts_nothing() {
 fn takes_the_options_of_run() {
     let env = Env::with_tiny();
     let line = [
-        "create", "--name", "c1", "-e", "K=V", "-w", "/tmp", "-u", "sailor", "-h", "mast", "-l", "x=y", "tiny",
+        "create", "--name", "c1", "-e", "K=V", "-w", "/tmp", "-u", "sailor", "-h", "mast", "-l", "x=y",
+        "tiny",
     ];
     env.coracle(line.into_iter().chain(["sh", "-c", "echo $K; pwd; id -un; hostname"])).success();
     env.coracle(["start", "-a", "c1"]).success().says("V\n/tmp\nsailor\nmast\n");

@@ -80,7 +80,8 @@ fn since_until_and_timestamps() {
 fn long_and_unfinished_lines_stay_whole() {
     let env = Env::with_tiny();
     let script = "head -c 100000 /dev/zero | tr '\\0' x; echo; head -c 20000 /dev/zero | tr '\\0' y";
-    let shown = env.coracle(["run", "--name", "c1", "tiny", "sh", "-c", script]).success().stdout().to_owned();
+    let shown =
+        env.coracle(["run", "--name", "c1", "tiny", "sh", "-c", script]).success().stdout().to_owned();
     assert_eq!(shown, format!("{}\n{}", "x".repeat(100_000), "y".repeat(20_000)));
     env.coracle(["logs", "c1"]).success().says(&shown);
     env.coracle(["logs", "--tail", "1", "c1"]).success().says(&"y".repeat(20_000));

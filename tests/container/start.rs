@@ -43,7 +43,10 @@ fn does_what_it_can_of_several() {
     let env = Env::with_tiny();
     env.coracle(["create", "--name", "c1", "tiny", "true"]).success();
     env.coracle(["create", "--name", "c2", "tiny", "true"]).success();
-    env.coracle(["start", "c1", "nobody", "c2"]).code(1).says("c1\nc2\n").stderr_has("No such container: nobody");
+    env.coracle(["start", "c1", "nobody", "c2"])
+        .code(1)
+        .says("c1\nc2\n")
+        .stderr_has("No such container: nobody");
     env.coracle(["start", "-a", "c1", "c2"]).code(1);
 }
 

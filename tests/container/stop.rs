@@ -47,8 +47,19 @@ fn kills_after_the_time_given() {
 #[test]
 fn the_signal_is_the_containers_or_the_images() {
     let env = Env::with_tiny();
-    env.coracle(["run", "-d", "--name", "c1", "--stop-signal", "USR2", "tiny", "sh", "-c", &obeys("USR2", 3)])
-        .success();
+    env.coracle([
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "--stop-signal",
+        "USR2",
+        "tiny",
+        "sh",
+        "-c",
+        &obeys("USR2", 3),
+    ])
+    .success();
     env.wait_for_log("c1", "ready");
     env.coracle(["stop", "c1"]).success();
     assert_eq!(env.inspect("c1", "/State/ExitCode"), 3);

@@ -164,7 +164,8 @@ fn megabytes_go_through_whole_and_half_closed() {
     let port = free_port();
     let publish = format!("127.0.0.1:{port}:9");
     // Sends back what came, once the sender has closed its half.
-    let line = ["run", "-d", "--name", "c1", "-p", &publish, "tiny", "nc", "-lk", "-p", "9", "-e", "sh", "-c"];
+    let line =
+        ["run", "-d", "--name", "c1", "-p", &publish, "tiny", "nc", "-lk", "-p", "9", "-e", "sh", "-c"];
     env.coracle(line.into_iter().chain(["cat > /tmp/$$; cat /tmp/$$"])).success();
     let bytes: Vec<u8> = (0..6_000_000u32).map(|i| (i % 251) as u8).collect();
     let mut answer = Vec::new();

@@ -46,8 +46,17 @@ fn serves_and_keeps_its_data() {
 fn carries_a_benchmark() {
     let env = Env::new();
     let port = free_port();
-    env.coracle(["run", "-d", "-q", "--name", "store", "-p", &format!("127.0.0.1:{port}:6379"), &image("redis")])
-        .success();
+    env.coracle([
+        "run",
+        "-d",
+        "-q",
+        "--name",
+        "store",
+        "-p",
+        &format!("127.0.0.1:{port}:6379"),
+        &image("redis"),
+    ])
+    .success();
     is_up(&env, port);
     let line = ["-p", &port.to_string(), "-n", "20000", "-c", "50", "-P", "4", "-t", "set,get", "-q"];
     let said = env.program("redis-benchmark", line).output().success();

@@ -71,6 +71,4 @@ impl From<(String, InvalidReference)> for Error {
 }
 
 #[cfg(test)]
-mod pull_tests;
-#[cfg(test)]
 mod tests;
