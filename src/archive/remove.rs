@@ -149,7 +149,7 @@ mod tests {
         symlink(dir.path().join("kept"), tree.join("a/link")).expect("symlink");
         symlink("..", tree.join("a/up")).expect("symlink");
         for path in ["a/b", "a"] {
-            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0)).expect("chmod");
+            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0o000)).expect("chmod");
         }
         remove_tree(open(dir.path()), c"tree").expect("removed");
         assert!(!tree.exists());

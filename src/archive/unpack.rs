@@ -250,7 +250,8 @@ impl<R: Read, W: Write> Unpacker<R, W> {
     fn file(&mut self, entry: &Entry) -> Result<(), Error> {
         let (place, mut file) = self.tree.create_file(entry)?;
         self.each_piece(entry.data, |piece, _| {
-            file.write_all(piece).map_err(|error| write_error(&entry.path, piece.len(), &error))
+            file.write_all(piece)
+                .map_err(|error| file_error(&entry.path, "write", piece.len() as u64, &error))
         })?;
         let number = match entry.data {
             0 => None,
@@ -265,10 +266,11 @@ impl<R: Read, W: Write> Unpacker<R, W> {
         for &(start, length) in &map.regions {
             self.each_piece(length, |piece, done| {
                 file.write_all_at(piece, start + done)
-                    .map_err(|error| write_error(&entry.path, piece.len(), &error))
+                    .map_err(|error| file_error(&entry.path, "write", piece.len() as u64, &error))
             })?;
         }
-        file.set_len(map.file_size).map_err(|error| write_error(&entry.path, &error))?;
+        file.set_len(map.file_size)
+            .map_err(|error| file_error(&entry.path, "ftruncate", map.file_size, &error))?;
         let number = self.record.sparse(&place, &map.regions).map_err(record_error)?;
         self.pad(entry.data)?;
         self.tree.finish_file(place, &file, entry, (map.file_size, Some(number)))
@@ -357,12 +359,10 @@ fn record_error(error: io::Error) -> Error {
     Error::Record { detail: error.to_string() }
 }
 
-fn write_error(path: &[u8], length: usize, error: &io::Error) -> Error {
+fn file_error(path: &[u8], call: &str, size: u64, error: &io::Error) -> Error {
     let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
-    Error::System {
-        path: shown(path),
-        source: FailedCall { call: "write".into(), args: format!("{length} bytes"), errno },
-    }
+    let source = FailedCall { call: call.to_owned(), args: format!("{size} bytes"), errno };
+    Error::System { path: shown(path), source }
 }
 
 /// A member's name for messages: bytes that are no printable ASCII are escaped.

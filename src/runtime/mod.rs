@@ -1,1 +1,3 @@
-//! TBD
+//! Making and joining container processes.
+
+pub mod identity;

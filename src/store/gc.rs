@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::images::ImageIndex;
 use super::lock::Lock;
+use super::staging::Staging;
 use super::worker::{Worker, WorkerNamespace};
 use super::{Error as StoreError, IoContext, Store, layers};
 use crate::spec::digest::{Algorithm, Digest};
@@ -48,20 +49,15 @@ impl Store {
 }
 
 impl ImageIndex<'_> {
-    /// Removes layers, configurations and manifests that neither an image nor `also_used` refers to,
-    /// and names of images that are not there.
-    /// Returns the diff ids of the layers removed. Layers somebody holds are left for the next time.
-    pub fn collect(
-        &self,
-        namespace: WorkerNamespace<'_>,
-        also_used: &HashSet<Digest>,
-    ) -> Result<Vec<Digest>, layers::Error> {
+    /// Takes out layers, configurations and manifests that neither an image nor `also_used` refers
+    /// to, and names of images that are not there. Layers somebody holds are left for the next time.
+    pub fn collect(&self, also_used: &HashSet<Digest>) -> Result<Garbage, layers::Error> {
         let store = self.store();
         let images = store.images()?;
         let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).chain(also_used).collect();
         let layers = names_in(&store.layout.layers())?;
         let unused = layers.iter().filter_map(|name| digest_from_hex(name)).filter(|id| !used.contains(id));
-        let removed = self.remove_layers(namespace, unused)?;
+        let garbage = self.withdraw_layers(unused)?;
         let ids: HashSet<&Digest> = images.iter().map(|image| &image.id).collect();
         let manifests: HashSet<&Digest> = images.iter().filter_map(|image| image.manifest.as_ref()).collect();
         for (name, id) in store.all_tags()? {
@@ -72,42 +68,54 @@ impl ImageIndex<'_> {
         }
         remove_unused(&store.layout.configs(), &ids)?;
         remove_unused(&store.layout.manifests(), &manifests)?;
-        Ok(removed)
+        Ok(garbage)
     }
 
     /// Takes back layers that were made for an image that did not come to be, unless another image
-    /// has them by now. Returns the diff ids of the layers removed.
-    pub fn discard(
-        &self,
-        namespace: WorkerNamespace<'_>,
-        made: &HashSet<Digest>,
-    ) -> Result<Vec<Digest>, layers::Error> {
+    /// has them by now.
+    pub fn discard(&self, made: &HashSet<Digest>) -> Result<Garbage, layers::Error> {
         let images = self.store().images()?;
         let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).collect();
-        self.remove_layers(namespace, made.iter().filter(|id| !used.contains(id)).cloned())
+        self.withdraw_layers(made.iter().filter(|id| !used.contains(id)).cloned())
     }
 
-    /// Removes layers, except those that somebody holds.
-    fn remove_layers(
-        &self,
-        namespace: WorkerNamespace<'_>,
-        unused: impl Iterator<Item = Digest>,
-    ) -> Result<Vec<Digest>, layers::Error> {
-        let staging = self.store().stage()?;
-        let mut removed = Vec::new();
+    /// Takes layers out, except those that somebody holds.
+    fn withdraw_layers(&self, unused: impl Iterator<Item = Digest>) -> Result<Garbage, layers::Error> {
+        let mut garbage = Garbage { staging: self.store().stage()?, layers: Vec::new() };
         for diff_id in unused {
-            if self.store().withdraw_layer(&diff_id, &staging)? {
-                removed.push(diff_id);
+            if self.store().withdraw_layer(&diff_id, &garbage.staging)? {
+                garbage.layers.push(diff_id);
             }
         }
-        if !removed.is_empty() {
-            let worker = Worker::spawn(namespace)?;
-            let place = File::open(staging.path()).at("open", staging.path())?;
-            for diff_id in &removed {
-                worker.remove_tree(place.as_fd(), diff_id.hex())?;
-            }
+        Ok(garbage)
+    }
+}
+
+/// Layers that are no longer there but still take space. The index need not be locked any more to
+/// delete them; what is dropped without it is swept later.
+#[must_use]
+#[derive(Debug)]
+pub struct Garbage {
+    staging: Staging,
+    layers: Vec<Digest>,
+}
+
+impl Garbage {
+    /// The diff ids of the layers that went.
+    pub fn layers(&self) -> &[Digest] {
+        &self.layers
+    }
+
+    pub fn delete(self, namespace: WorkerNamespace<'_>) -> Result<(), layers::Error> {
+        if self.layers.is_empty() {
+            return Ok(());
         }
-        Ok(removed)
+        let worker = Worker::spawn(namespace)?;
+        let place = File::open(self.staging.path()).at("open", self.staging.path())?;
+        for diff_id in &self.layers {
+            worker.remove_tree(place.as_fd(), diff_id.hex())?;
+        }
+        Ok(())
     }
 }
 

@@ -244,15 +244,20 @@ fn only_what_nobody_uses_or_holds_is_collected() {
     let held = add_layer(&store, "four");
     let index = store.image_index().expect("locked");
     drop(index.withdraw(&gone.id).expect("withdrawn"));
-    let removed = index.collect(PLAIN, &HashSet::from([of_container.clone()])).expect("collected");
-    assert_eq!(removed, gone.layers);
+    let garbage = index.collect(&HashSet::from([of_container.clone()])).expect("collected");
+    assert_eq!(garbage.layers(), gone.layers);
+    garbage.delete(PLAIN).expect("deleted");
     assert!(!store.has_layer(&gone.layers[0]));
     assert!(
         store.has_layer(&kept.layers[0]) && store.has_layer(&of_container) && store.has_layer(held.diff_id())
     );
     assert!(!store.layout().config(&gone.id).exists() && store.layout().config(&kept.id).exists());
     drop(held);
-    assert_eq!(index.collect(PLAIN, &HashSet::new()).expect("collected").len(), 2);
+    let garbage = index.collect(&HashSet::new()).expect("collected");
+    assert_eq!(garbage.layers().len(), 2);
+    // Out of sight at once, whether or not it is deleted now.
+    assert!(!store.has_layer(&of_container));
+    garbage.delete(PLAIN).expect("deleted");
     assert_eq!(staged(&store), 0);
 }
 

@@ -5,7 +5,7 @@
 //! what is durable appears by staging, syncing and one rename; readers take no locks and see every
 //! object whole or not at all; records carry a version and no absolute path.
 
-mod gc;
+pub mod gc;
 pub mod images;
 pub mod layers;
 mod layout;

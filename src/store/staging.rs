@@ -29,7 +29,9 @@ impl Store {
     pub fn stage(&self) -> Result<Staging, Error> {
         let staging = self.layout.staging();
         loop {
-            let name = random_name();
+            // Collisions are met by trying again.
+            let random = crate::sys::process::random::<8>().map_err(std::io::Error::from);
+            let name = format!("{:016x}", u64::from_ne_bytes(random.at("choose a name in", &staging)?));
             let lock_path = staging.join(format!("{name}.lock"));
             let file =
                 match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&lock_path)
@@ -129,14 +131,6 @@ impl Drop for Staging {
             let _ = std::fs::remove_file(&self.lock_path);
         }
     }
-}
-
-/// 16 hex digits; collisions are met by trying again.
-fn random_name() -> String {
-    let mut bytes = [0; 8];
-    let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut bytes).expect("getrandom(2) does not fail once booted");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::process::Child;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -17,7 +16,6 @@ use nix::sys::socket::{
     socketpair,
 };
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{LAYER_REPLACED, LAYER_TAR_SPLIT, LAYER_TREE};
@@ -26,6 +24,7 @@ use crate::archive::{FailedCall, remove};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::path::Root;
+use crate::sys::process::{self, Pid};
 
 /// The first argument by which `main` recognises this role.
 pub const ROLE: &str = "__id-worker";
@@ -46,7 +45,7 @@ pub struct WorkerNamespace<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot start the id worker")]
-    Start(#[source] std::io::Error),
+    Start(#[source] sys::Error),
     #[error("cannot talk to the id worker")]
     Talk(#[source] sys::Error),
     #[error("the id worker ended before it answered")]
@@ -91,7 +90,7 @@ enum Answer {
 #[derive(Debug)]
 pub struct Worker {
     socket: Option<OwnedFd>,
-    child: Option<Child>,
+    child: Option<Pid>,
 }
 
 impl Worker {
@@ -164,25 +163,21 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // The worker ends when it sees the end of its socket; then it is reaped.
         self.socket = None;
-        if let Some(mut child) = self.child.take() {
-            let _ = child.wait();
+        if let Some(child) = self.child.take() {
+            let _ = process::wait_for(child);
         }
     }
 }
 
 /// This program once more, in the worker's role, with the control socket as its standard input.
 #[cfg(not(test))]
-fn launch(control: OwnedFd) -> std::io::Result<Option<Child>> {
-    use std::os::unix::process::CommandExt;
-    use std::process::{Command, Stdio};
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("coracle").arg(ROLE).env_clear().current_dir("/");
-    command.stdin(Stdio::from(control)).stdout(Stdio::null()).spawn().map(Some)
+fn launch(control: OwnedFd) -> sys::Result<Option<Pid>> {
+    process::spawn_role(ROLE, &[], &[(control.as_fd(), 0)]).map(Some)
 }
 
 /// In unit tests the program is the test runner; there the worker is a thread, which cannot join.
 #[cfg(test)]
-fn launch(control: OwnedFd) -> std::io::Result<Option<Child>> {
+fn launch(control: OwnedFd) -> sys::Result<Option<Pid>> {
     std::thread::spawn(move || serve_requests(control, false));
     Ok(None)
 }
@@ -201,6 +196,8 @@ fn unexpected(answer: Answer, failed: impl FnOnce(FailedCall) -> Error) -> Error
 pub fn serve(control: OwnedFd) -> sys::Result<()> {
     // With no umask, a file's mode is complete when it is created.
     nix::sys::stat::umask(Mode::empty());
+    // And with no directory of the user's in use, his file systems can be unmounted.
+    nix::unistd::chdir("/").call("chdir", || "/".to_owned())?;
     serve_requests(control, true)
 }
 
@@ -244,15 +241,13 @@ fn perform(request: Request, fds: Vec<OwnedFd>, umask_is_zero: bool) -> Answer {
 
 /// Becomes root of the namespace (user_namespaces(7)): the joiner has all capabilities in it.
 fn join(user: OwnedFd) -> sys::Result<()> {
-    nix::sched::setns(&user, CloneFlags::CLONE_NEWUSER).call("setns", || "CLONE_NEWUSER".to_owned())?;
+    sys::namespace::join(&user, CloneFlags::CLONE_NEWUSER)?;
     // In a single-id namespace groups cannot be dropped; there they carry no rights either.
     match nix::unistd::setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(sys::Error::new("setgroups", "[]", errno)),
     }
-    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    nix::unistd::setresgid(gid, gid, gid).call("setresgid", || "0, 0, 0".to_owned())?;
-    nix::unistd::setresuid(uid, uid, uid).call("setresuid", || "0, 0, 0".to_owned())
+    process::set_ids(0, 0, None)
 }
 
 fn unpack_layer(layer: OwnedFd, archive: OwnedFd, options: Options) -> Result<Summary, unpack::Error> {

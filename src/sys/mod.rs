@@ -2,7 +2,9 @@
 //! with the invariant that makes it sound. Nothing here knows what a container is.
 #![allow(unsafe_code, reason = "this is the one module that may hold unsafe code")]
 
+pub mod capability;
 pub mod error;
+pub mod message;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

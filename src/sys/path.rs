@@ -68,6 +68,11 @@ pub fn fd_path(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
+/// What a descriptor refers to, for messages.
+pub fn fd_target(fd: impl AsFd) -> String {
+    std::fs::read_link(fd_path(fd)).map(|p| p.display().to_string()).unwrap_or_else(|_| "?".to_owned())
+}
+
 /// Takes over a descriptor number that was inherited across exec.
 ///
 /// The caller names the number in its protocol; the descriptor is marked close-on-exec.

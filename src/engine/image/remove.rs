@@ -11,6 +11,7 @@ use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::id::ContainerId;
 use crate::spec::image_ref::ImageRef;
 use crate::store::Store;
+use crate::store::gc::Garbage;
 use crate::store::images::{Image, ImageIndex, Match};
 use crate::store::worker::WorkerNamespace;
 
@@ -45,7 +46,7 @@ pub fn remove(
 ) -> Result<Vec<Removed>, Error> {
     let index = store.image_index()?;
     let (image, how) = store.find_image(key)?;
-    let mut removal = Removal { index: &index, namespace, image, force, users, report: Vec::new() };
+    let mut removal = Removal { index: &index, image, force, users, report: Vec::new() };
     let deleted_by_name = match how {
         Match::Id => {
             removal.drop_only_repository()?;
@@ -58,13 +59,18 @@ pub fn remove(
             true
         }
     };
-    removal.delete(deleted_by_name)?;
-    Ok(removal.report)
+    let garbage = removal.delete(deleted_by_name)?;
+    let report = removal.report;
+    // Deleting many files takes time, and nobody need wait for it.
+    drop(index);
+    if let Some(garbage) = garbage {
+        garbage.delete(namespace)?;
+    }
+    Ok(report)
 }
 
 struct Removal<'a> {
     index: &'a ImageIndex<'a>,
-    namespace: WorkerNamespace<'a>,
     image: Image,
     force: bool,
     users: Users<'a>,
@@ -112,8 +118,8 @@ impl Removal<'_> {
         Ok(())
     }
 
-    /// Deletes the image with whatever names it has left, and all that nothing else needs.
-    fn delete(&mut self, by_name: bool) -> Result<(), Error> {
+    /// Takes out the image with whatever names it has left, and all that nothing else needs.
+    fn delete(&mut self, by_name: bool) -> Result<Option<Garbage>, Error> {
         let names = self.names()?;
         if !self.force && !names.is_empty() {
             return Err(Error::ManyRepositories(self.image.id.clone()));
@@ -121,7 +127,7 @@ impl Removal<'_> {
         match self.check_users() {
             Ok(()) => {}
             // The name is gone, as was asked; the image stays for its container.
-            Err(Error::ImageInUse { .. }) if by_name => return Ok(()),
+            Err(Error::ImageInUse { .. }) if by_name => return Ok(None),
             Err(error) => return Err(error),
         }
         let id = self.image.id.clone();
@@ -136,13 +142,13 @@ impl Removal<'_> {
         }
         self.report.push(Removed::Deleted(id));
         let needed: HashSet<Digest> = self.users()?.into_iter().flat_map(|user| user.layers).collect();
-        let removed: HashSet<Digest> = self.index.collect(self.namespace, &needed)?.into_iter().collect();
+        let garbage = self.index.collect(&needed)?;
         for (layer, chain_id) in chain_ids(&self.image.layers).into_iter().rev() {
-            if removed.contains(layer) {
+            if garbage.layers().contains(layer) {
                 self.report.push(Removed::Deleted(chain_id));
             }
         }
-        Ok(())
+        Ok(Some(garbage))
     }
 
     /// Running containers always forbid it, stopped ones unless it is forced.

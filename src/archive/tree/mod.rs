@@ -6,12 +6,14 @@
 //! below the root descriptor. Directories stay 0700 and our own until all is unpacked, so neither a
 //! strange mode nor an inherited group or ACL gets in the way; `finish` gives them what is theirs.
 
+mod places;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -19,11 +21,11 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::UnlinkatFlags;
 
-use super::attributes::{Applier, mode_bits};
-use super::entry::{Attributes, Entry, normalise};
-use super::remove::remove_tree;
-use super::unpack::{Error, Options, Summary, Whiteouts, shown};
-use super::whiteout;
+use crate::archive::attributes::{Applier, mode_bits};
+use crate::archive::entry::{Attributes, Entry, normalise};
+use crate::archive::remove::remove_tree;
+use crate::archive::unpack::{Error, Options, Summary, Whiteouts, shown};
+use crate::archive::whiteout;
 use crate::sys;
 use crate::sys::path::Root;
 
@@ -68,7 +70,7 @@ struct Cached {
     fd: Rc<OwnedFd>,
 }
 
-pub(super) struct Tree {
+pub(in crate::archive) struct Tree {
     root: Root,
     layer: OwnedFd,
     replaced_name: &'static str,
@@ -193,7 +195,7 @@ impl Tree {
 
     /// Device nodes cannot be made by a user; containers get theirs from the runtime.
     pub fn device(&mut self, entry: &Entry) {
-        self.apply.notes.add(super::unpack::NoteKind::DeviceSkipped, &entry.path);
+        self.apply.notes.add(crate::archive::unpack::NoteKind::DeviceSkipped, &entry.path);
     }
 
     /// Hides `path` of the lower layers. What this very layer has there stays.
@@ -368,123 +370,6 @@ impl Tree {
         }
         Ok(self.replaced.as_ref().expect("made above"))
     }
-
-    /// Where a member goes; missing parents are made.
-    fn place(&mut self, path: &[u8]) -> Result<Place, Error> {
-        let (lexical, name) = split(path);
-        let parent = self.parent(lexical, path)?;
-        Ok(Place { parent: parent.fd.clone(), path: join(&parent.real, name), name: name.to_vec() })
-    }
-
-    /// The place of something that may be there; nothing is made.
-    fn existing(&self, path: &[u8]) -> Result<Option<Place>, Error> {
-        if path.is_empty() {
-            return Ok(None);
-        }
-        let (lexical, name) = split(path);
-        match self.resolve(lexical) {
-            Ok(fd) => {
-                let real = self.real_path(&fd, path)?;
-                Ok(Some(Place { parent: Rc::new(fd), path: join(&real, name), name: name.to_vec() }))
-            }
-            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
-            Err(error) => Err(system(path, error)),
-        }
-    }
-
-    /// Opens a directory of the archive, making what is missing. `member` is for messages.
-    fn parent(&mut self, lexical: &[u8], member: &[u8]) -> Result<&Cached, Error> {
-        if self.cached.as_ref().is_none_or(|cached| cached.lexical != lexical) {
-            let plain =
-                self.root.resolve_plain(Path::new(OsStr::from_bytes(lexical)), DIRECTORY, Mode::empty());
-            let (fd, real) = match plain {
-                Ok(fd) => (fd, lexical.to_vec()),
-                Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
-                    self.walk(lexical, member)?
-                }
-                Err(error) => return Err(system(member, error)),
-            };
-            self.cached = Some(Cached { lexical: lexical.to_vec(), real, fd: Rc::new(fd) });
-        }
-        Ok(self.cached.as_ref().expect("filled above"))
-    }
-
-    /// Goes down step by step, through links and making missing directories.
-    fn walk(&mut self, lexical: &[u8], member: &[u8]) -> Result<(OwnedFd, Vec<u8>), Error> {
-        let mut fd = self.resolve(b"").map_err(|error| system(member, error))?;
-        let mut real = Vec::new();
-        let mut walked = Vec::new();
-        for component in lexical.split(|&b| b == b'/') {
-            walked = join(&walked, component);
-            let step = join(&real, component);
-            (fd, real) = match self.nodes.get(&step) {
-                Some(Node::Directory { .. }) => {
-                    let open = nix::fcntl::openat(&fd, component, DIRECTORY, Mode::empty());
-                    (open.map_err(|errno| failed(&step, "openat", "O_PATH|O_DIRECTORY", errno))?, step)
-                }
-                None | Some(Node::Whiteout) => {
-                    let over_whiteout = self.nodes.contains_key(&step);
-                    let place = Place { parent: Rc::new(fd), name: component.to_vec(), path: step };
-                    self.clear(&place)?;
-                    let made = make_directory(&place)?;
-                    let node = Node::Directory { attributes: None, opaque: over_whiteout };
-                    self.nodes.insert(place.path.clone(), node);
-                    (made, place.path)
-                }
-                Some(_) => match self.resolve(&walked) {
-                    Ok(fd) => {
-                        let real = self.real_path(&fd, member)?;
-                        (fd, real)
-                    }
-                    Err(_) => return Err(Error::Parent { path: shown(member), parent: shown(&walked) }),
-                },
-            };
-        }
-        Ok((fd, real))
-    }
-
-    /// Opens a directory, following links as if the root were `/`.
-    fn resolve(&self, path: &[u8]) -> sys::Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        self.root.resolve(Path::new(OsStr::from_bytes(path)), flags, Mode::empty())
-    }
-
-    /// The path below the root of an open directory, without links.
-    fn real_path(&self, fd: &OwnedFd, member: &[u8]) -> Result<Vec<u8>, Error> {
-        let read = |fd: &dyn AsFdPath| {
-            let link = fd.link();
-            nix::fcntl::readlink(link.as_str())
-                .map(PathBuf::from)
-                .map_err(|errno| failed(member, "readlink", &link, errno))
-        };
-        let (root, path) = (read(&self.root)?, read(fd)?);
-        let below = path
-            .strip_prefix(&root)
-            .map_err(|_| failed(member, "openat2", "outside the root", Errno::EXDEV))?;
-        Ok(below.as_os_str().as_bytes().to_vec())
-    }
-}
-
-/// Something with a descriptor, named by its link below /proc/self/fd.
-trait AsFdPath {
-    fn link(&self) -> String;
-}
-
-impl<T: AsFd> AsFdPath for T {
-    fn link(&self) -> String {
-        sys::path::fd_path(self)
-    }
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 fn make_directory(place: &Place) -> Result<OwnedFd, Error> {
@@ -506,10 +391,10 @@ fn unlink(place: &Place, name: &[u8]) -> Result<(), Error> {
         .map_err(|errno| failed(&place.path, "unlinkat", "", errno))
 }
 
-pub(super) fn system(path: &[u8], error: sys::Error) -> Error {
+pub(in crate::archive) fn system(path: &[u8], error: sys::Error) -> Error {
     Error::System { path: shown(path), source: error.into() }
 }
 
-pub(super) fn failed(path: &[u8], call: &'static str, args: &str, errno: Errno) -> Error {
+pub(in crate::archive) fn failed(path: &[u8], call: &'static str, args: &str, errno: Errno) -> Error {
     system(path, sys::Error::new(call, args, errno))
 }
