@@ -18,7 +18,7 @@ use super::lock::Lock;
 use super::staging::Staging;
 use super::worker::{Worker, WorkerNamespace};
 use super::{IoContext, Store, layers};
-use crate::spec::container::{ContainerRecord, ContainerState, STATE_VERSION, Status};
+use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
 
@@ -55,25 +55,6 @@ pub enum Error {
     Store(#[from] super::Error),
     #[error("cannot delete the files of a container")]
     Delete(#[source] layers::Error),
-}
-
-fn empty_state() -> ContainerState {
-    ContainerState {
-        version: STATE_VERSION,
-        status: Status::Created,
-        pid: 0,
-        pid_start_time: 0,
-        boot_id: String::new(),
-        monitor_pid: 0,
-        started_at: String::new(),
-        finished_at: String::new(),
-        exit_code: 0,
-        error: String::new(),
-        ports: Vec::new(),
-        network: String::new(),
-        driver: String::new(),
-        lost: Vec::new(),
-    }
 }
 
 impl Store {
@@ -287,7 +268,7 @@ impl Held {
 
     /// The state as the last monitor left it.
     pub fn last_state(&self) -> Result<ContainerState, Error> {
-        Ok(read_state_file(&self.directory)?.unwrap_or_else(empty_state))
+        Ok(read_state_file(&self.directory)?.unwrap_or_else(ContainerState::created))
     }
 
     pub fn directory(&self) -> &Path {
@@ -331,7 +312,7 @@ fn read_state_file(directory: &Path) -> Result<Option<ContainerState>, Error> {
 const LOST_EXIT_CODE: i32 = 255;
 
 fn read_state(directory: &Path) -> Result<ContainerState, Error> {
-    let Some(state) = read_state_file(directory)? else { return Ok(empty_state()) };
+    let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
     if state.status != Status::Running || is_held(directory) {
         return Ok(state);
     }

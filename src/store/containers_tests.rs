@@ -61,7 +61,7 @@ fn running_is_believed_while_the_lock_is_held() {
     store.create_container(&record, "one", false).expect("created");
     assert_eq!(store.find_container("one").expect("found").state.status, Status::Created);
     let held = store.hold_container(&record.id).expect("held");
-    let state = ContainerState { status: Status::Running, pid: 7, ..empty_state() };
+    let state = ContainerState { status: Status::Running, pid: 7, ..ContainerState::created() };
     held.write_state(&state, false).expect("written");
     assert!(store.find_container("one").expect("found").is_running());
     assert!(matches!(store.hold_container(&record.id), Err(Error::Busy(_))));

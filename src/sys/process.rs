@@ -183,6 +183,30 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     }
 }
 
+/// Makes `fd` available under a fixed number that stays open across exec (dup2(2)).
+pub fn put_at(fd: impl AsFd, number: RawFd) -> Result<()> {
+    let raw = fd.as_fd().as_raw_fd();
+    if raw == number {
+        // SAFETY: only changes a descriptor flag.
+        return match unsafe { libc::fcntl(raw, libc::F_SETFD, 0) } {
+            -1 => Err(Error::last("fcntl", format!("{raw}, F_SETFD"))),
+            _ => Ok(()),
+        };
+    }
+    // SAFETY: whatever had `number` is closed; callers only name the three standard streams, which
+    // nothing of ours owns as an OwnedFd.
+    match unsafe { libc::dup2(raw, number) } {
+        -1 => Err(Error::last("dup2", format!("{raw}, {number}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Closes every descriptor, for a process that goes on without any.
+pub fn close_all() {
+    // SAFETY: the caller never returns to code that owns a descriptor: it only waits and exits.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
+}
+
 /// A descriptor that refers to a process, for signals, waiting and `setns` (pidfd_open(2)).
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     // SAFETY: takes two integers.
