@@ -133,11 +133,14 @@ mod tests {
             log.take(Stream::Stdout, b"llo\nend");
         });
         let logs: Vec<_> = lines.iter().map(|l| (l["stream"].as_str(), l["log"].as_str())).collect();
-        assert_eq!(logs, [
-            (Some("stderr"), Some("err\n")),
-            (Some("stdout"), Some("hello\n")),
-            (Some("stdout"), Some("end"))
-        ]);
+        assert_eq!(
+            logs,
+            [
+                (Some("stderr"), Some("err\n")),
+                (Some("stdout"), Some("hello\n")),
+                (Some("stdout"), Some("end"))
+            ]
+        );
         assert_eq!(lines[0]["time"].as_str().map(str::len), Some("2026-01-01T00:00:00.000000000Z".len()));
     }
 

@@ -63,7 +63,8 @@ pub fn socket_path(runtime: &Path, id: &ContainerId) -> PathBuf {
 /// A path of any length as one that fits a socket address: through a descriptor of its directory.
 pub fn short_socket_path(path: &Path) -> sys::Result<(OwnedFd, PathBuf)> {
     let directory = crate::sys::path::Root::open(path.parent().unwrap_or(Path::new("/")))?;
-    let fd = directory.as_fd().try_clone_to_owned().map_err(|_| sys::Error::last("dup", "socket directory"))?;
+    let fd =
+        directory.as_fd().try_clone_to_owned().map_err(|_| sys::Error::last("dup", "socket directory"))?;
     let short = PathBuf::from(sys::path::fd_path(&fd)).join(path.file_name().unwrap_or_default());
     Ok((fd, short))
 }

@@ -14,9 +14,9 @@ use super::relay::{Parts, Streams};
 use crate::network::userstack::{self, Running as Stack};
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
+use crate::rootfs::host_image;
 use crate::rootfs::overlay::Overlay;
 use crate::rootfs::plan as rootfs_plan;
-use crate::rootfs::host_image;
 use crate::runtime::channel::{InitMessage, LaunchFailure, LaunchFailureKind};
 use crate::runtime::init::{HostRoot, InitPlan, RootSource};
 use crate::runtime::parent::{Created, Creation, create};
@@ -52,7 +52,13 @@ pub struct Running {
 
 impl Running {
     /// What the loop needs; to be taken once.
-    pub fn parts(&mut self, signals: Signals, listener: Option<UnixListener>, store: &Store, order: &Order) -> Parts {
+    pub fn parts(
+        &mut self,
+        signals: Signals,
+        listener: Option<UnixListener>,
+        store: &Store,
+        order: &Order,
+    ) -> Parts {
         let none = Streams::Terminal { master: None };
         Parts {
             streams: self.streams.take().unwrap_or(none),
@@ -84,7 +90,12 @@ impl From<LaunchFailure> for Failure {
 }
 
 /// Starts the container of `order`.
-pub fn start(order: &Order, store: &Store, held: &Held, home: BorrowedFd<'_>) -> Result<Running, Box<Refused>> {
+pub fn start(
+    order: &Order,
+    store: &Store,
+    held: &Held,
+    home: BorrowedFd<'_>,
+) -> Result<Running, Box<Refused>> {
     let mut state = ContainerState::created();
     state.driver = order.driver.name().to_owned();
     state.lost = order.lost.clone();
@@ -99,8 +110,10 @@ pub fn start(order: &Order, store: &Store, held: &Held, home: BorrowedFd<'_>) ->
         kill_orphan(&last);
     }
     let attempt = Attempt { order, store, held, home, record: &container.record };
-    attempt.run(&mut state).map_err(|failure| Box::new(Refused { failure, state: state.clone(), auto_remove })).map(
-        |(created, streams, stack, warnings)| Running {
+    attempt
+        .run(&mut state)
+        .map_err(|failure| Box::new(Refused { failure, state: state.clone(), auto_remove }))
+        .map(|(created, streams, stack, warnings)| Running {
             created,
             streams: Some(streams),
             state,
@@ -109,8 +122,7 @@ pub fn start(order: &Order, store: &Store, held: &Held, home: BorrowedFd<'_>) ->
             open_stdin: container.record.process.open_stdin,
             stop_signal: container.record.options.stop_signal,
             _stack: stack,
-        },
-    )
+        })
 }
 
 /// A process of an earlier run that outlived its killed monitor: it would use our layer.
@@ -144,8 +156,10 @@ impl Attempt<'_> {
             crate::spec::container::NetworkMode::None if options.ports.is_empty() => Default::default(),
             _ => links::host_network().map_err(|e| failure(&e))?,
         };
-        let network = network_plan::plan(&options.network, &options.ports, &tools, &host).map_err(|e| failure(&e))?;
-        let bound = if network.publish { ports::bind(&options.ports).map_err(|e| failure(&e))? } else { Vec::new() };
+        let network =
+            network_plan::plan(&options.network, &options.ports, &tools, &host).map_err(|e| failure(&e))?;
+        let bound =
+            if network.publish { ports::bind(&options.ports).map_err(|e| failure(&e))? } else { Vec::new() };
         self.write_files(&network, &host).map_err(|e| failure(&e))?;
         let pipes = self.pipes().map_err(|e| failure(&e))?;
         let (theirs, ours) = pipes.map_or((None, None), |(theirs, ours)| (Some(theirs), Some(ours)));
@@ -154,7 +168,8 @@ impl Attempt<'_> {
         let creation = self.creation();
         let created = create(&creation, plan).map_err(|e| failure(&e))?;
         let mut warnings = network.warnings.clone();
-        let stack = userstack::start(&network, nix::unistd::Pid::from_raw(created.pid)).map_err(|e| failure(&e))?;
+        let stack =
+            userstack::start(&network, nix::unistd::Pid::from_raw(created.pid)).map_err(|e| failure(&e))?;
         if creation.fuse.is_some() {
             self.await_fuse(&created, ready_write)?;
         } else {
@@ -169,7 +184,10 @@ impl Attempt<'_> {
         if let Some(report) = report {
             let started = forwarder::started(report).map_err(|e| failure(&e))?;
             if !started.keeps_source {
-                warnings.push("published ports: servers see the container's own address instead of their clients'".into());
+                warnings.push(
+                    "published ports: servers see the container's own address instead of their clients'"
+                        .into(),
+                );
             }
         }
         self.held.write_state(state, false).map_err(|e| failure(&e))?;
@@ -202,7 +220,11 @@ impl Attempt<'_> {
     }
 
     /// /etc/hosts, resolv.conf and hostname of this start.
-    fn write_files(&self, network: &network_plan::Plan, host: &network_plan::HostNetwork) -> Result<(), crate::store::Error> {
+    fn write_files(
+        &self,
+        network: &network_plan::Plan,
+        host: &network_plan::HostNetwork,
+    ) -> Result<(), crate::store::Error> {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let name = &self.record.options.hostname;
         for (file, text) in [
@@ -211,7 +233,11 @@ impl Attempt<'_> {
             ("hostname", files::hostname(name)),
         ] {
             let path = self.held.directory().join(file);
-            std::fs::write(&path, text).map_err(|source| crate::store::Error::Io { action: "write", path, source })?;
+            std::fs::write(&path, text).map_err(|source| crate::store::Error::Io {
+                action: "write",
+                path,
+                source,
+            })?;
         }
         Ok(())
     }
@@ -251,7 +277,8 @@ impl Attempt<'_> {
             cgroup2: is_cgroup2(),
             files: self.held.directory().to_owned(),
         };
-        let steps = rootfs_plan::plan(options, &security.masked, &security.read_only, &facts).map_err(|e| failure(&e))?;
+        let steps = rootfs_plan::plan(options, &security.masked, &security.read_only, &facts)
+            .map_err(|e| failure(&e))?;
         let root = match (&self.record.image, &self.order.driver) {
             (ImageUse::Host, _) => RootSource::Host(self.host_root()),
             (ImageUse::Stored { layers, .. }, Driver::Overlay) => RootSource::Native(self.overlay(layers)),
@@ -305,7 +332,8 @@ impl Attempt<'_> {
     fn await_fuse(&self, created: &Created, ready: OwnedFd) -> Result<(), Failure> {
         let ended = sys::process::wait_for(created.step).map_err(|e| failure(&e))?;
         if ended != sys::process::Ended::Exited(0) {
-            let message = format!("cannot mount the image's layers: fuse-overlayfs ended with status {}", ended.code());
+            let message =
+                format!("cannot mount the image's layers: fuse-overlayfs ended with status {}", ended.code());
             return Err(Failure { kind: FailureKind::Setup, message });
         }
         nix::unistd::write(&ready, b"+").call("write", || "ready pipe".into()).map_err(|e| failure(&e))?;
@@ -323,7 +351,11 @@ impl Attempt<'_> {
         }
     }
 
-    fn await_stack(&self, stack: Option<Stack>, state: &mut ContainerState) -> Result<Option<Stack>, Failure> {
+    fn await_stack(
+        &self,
+        stack: Option<Stack>,
+        state: &mut ContainerState,
+    ) -> Result<Option<Stack>, Failure> {
         let Some(mut stack) = stack else { return Ok(None) };
         state.lost.extend(stack.wait_ready(Duration::from_secs(20)).map_err(|e| failure(&e))?);
         Ok(Some(stack))
@@ -368,7 +400,8 @@ pub fn make_pipes(open_stdin: bool) -> sys::Result<(Three, Three)> {
     let (stdout_ours, stdout) = pipe()?;
     let (stderr_ours, stderr) = pipe()?;
     for fd in [&stdin_ours, &stdout_ours, &stderr_ours] {
-        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).call("fcntl", || "O_NONBLOCK".into())?;
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .call("fcntl", || "O_NONBLOCK".into())?;
     }
     let stdin = if open_stdin {
         stdin

@@ -5,5 +5,9 @@ use std::path::Path;
 pub enum Part {}
 #[derive(Debug, thiserror::Error)]
 pub enum Error {}
-pub fn apply(_: &[Part], _: BorrowedFd<'_>, _: &Path, _: bool) -> Result<Vec<String>, Error> { Ok(vec![]) }
-pub fn parts(_: &[std::path::PathBuf]) -> Vec<Part> { vec![] }
+pub fn apply(_: &[Part], _: BorrowedFd<'_>, _: &Path, _: bool) -> Result<Vec<String>, Error> {
+    Ok(vec![])
+}
+pub fn parts(_: &[std::path::PathBuf]) -> Vec<Part> {
+    vec![]
+}

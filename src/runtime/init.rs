@@ -23,7 +23,10 @@ use crate::sys::pty;
 pub enum RootSource {
     Native(Overlay),
     /// Mounted on this directory by another process, once it says so on the pipe.
-    Elsewhere { target: PathBuf, ready: OwnedFd },
+    Elsewhere {
+        target: PathBuf,
+        ready: OwnedFd,
+    },
     /// The host's own files below a throw-away layer.
     Host(HostRoot),
 }
@@ -92,7 +95,8 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
     drop(mapped);
     set_ids(0, 0, if plan.single_id { None } else { Some(&[]) })?;
     nix::unistd::setsid().map_err(|errno| sys::Error::new("setsid", "", errno))?;
-    nix::unistd::sethostname(&plan.hostname).map_err(|errno| sys::Error::new("sethostname", plan.hostname.clone(), errno))?;
+    nix::unistd::sethostname(&plan.hostname)
+        .map_err(|errno| sys::Error::new("sethostname", plan.hostname.clone(), errno))?;
     if plan.own_network {
         links::loopback_up(&plan.network)?;
         // The host's /proc shows the settings of the reader's own network namespace.

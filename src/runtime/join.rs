@@ -80,7 +80,8 @@ fn prepare(
         Some((stdin, stdout, stderr)) => (Stdio::Pipes { stdin, stdout, stderr }, None),
         None => {
             let root = Root::open(Path::new("/"))?;
-            let devpts = root.resolve(Path::new("/dev/pts"), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
+            let devpts =
+                root.resolve(Path::new("/dev/pts"), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
             let (master, slave) = pty::open_in(&devpts)?;
             (Stdio::Terminal(slave), Some(master))
         }

@@ -17,14 +17,19 @@ use crate::spec::user::UserSpec;
 use crate::sys;
 use crate::sys::path::Root;
 use crate::sys::process::{
-    Fork, SingleThreaded, cloexec_from, exec, exit_now, fork, reap, set_dumpable, set_ids, set_parent_death_signal,
+    Fork, SingleThreaded, cloexec_from, exec, exit_now, fork, reap, set_dumpable, set_ids,
+    set_parent_death_signal,
 };
 use crate::sys::signal::{reset_handlers, unblock_all};
 
 /// Standard input, output and error of the new program.
 #[derive(Debug)]
 pub enum Stdio {
-    Pipes { stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd },
+    Pipes {
+        stdin: OwnedFd,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
     /// The slave side of its terminal.
     Terminal(OwnedFd),
 }
@@ -62,8 +67,9 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     let root = Root::open(Path::new("/")).map_err(setup)?;
     let user: UserSpec = process.user.parse().map_err(|e| LaunchFailure::setup(&e))?;
     let identity = resolve(&root, &user).map_err(|e| LaunchFailure::setup(&e))?;
-    crate::rootfs::apply::directory(&root, Path::new(&process.cwd))
-        .map_err(|e| failure(LaunchFailureKind::Setup, format!("working directory {:?}: {e}", process.cwd)))?;
+    crate::rootfs::apply::directory(&root, Path::new(&process.cwd)).map_err(|e| {
+        failure(LaunchFailureKind::Setup, format!("working directory {:?}: {e}", process.cwd))
+    })?;
     drop(root);
     let environment = environment(&process.env, &identity);
     set_streams(launch.stdio).map_err(setup)?;
@@ -77,7 +83,10 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     // A change of user clears it.
     set_parent_death_signal(libc::SIGKILL).map_err(setup)?;
     nix::unistd::chdir(process.cwd.as_str()).map_err(|errno| {
-        failure(LaunchFailureKind::Setup, format!("cannot change to working directory {:?}: {}", process.cwd, errno.desc()))
+        failure(
+            LaunchFailureKind::Setup,
+            format!("cannot change to working directory {:?}: {}", process.cwd, errno.desc()),
+        )
     })?;
     let program = find_program(&process.argv[0], &environment)?;
     if launch.init {
@@ -122,7 +131,8 @@ fn set_streams(stdio: Stdio) -> sys::Result<()> {
 /// words when there is none.
 fn find_program(name: &str, env: &[String]) -> Result<CString, LaunchFailure> {
     let c_path = |path: &[u8]| {
-        CString::new(path).map_err(|_| failure(LaunchFailureKind::NotFound, format!("exec: {name:?}: invalid name")))
+        CString::new(path)
+            .map_err(|_| failure(LaunchFailureKind::NotFound, format!("exec: {name:?}: invalid name")))
     };
     if name.contains('/') {
         return match check(Path::new(name)) {
@@ -130,10 +140,15 @@ fn find_program(name: &str, env: &[String]) -> Result<CString, LaunchFailure> {
             Err(errno) => Err(exec_failure(name, errno)),
         };
     }
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or("/usr/local/bin:/usr/bin:/bin");
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or("/usr/local/bin:/usr/bin:/bin");
     let mut refused = None;
     for dir in path.split(':').filter(|_| !name.is_empty()) {
-        let candidate = Path::new(if dir.is_empty() { "." } else { dir }).join(OsStr::from_bytes(name.as_bytes()));
+        let candidate =
+            Path::new(if dir.is_empty() { "." } else { dir }).join(OsStr::from_bytes(name.as_bytes()));
         match check(&candidate) {
             Ok(()) => return c_path(candidate.as_os_str().as_bytes()),
             Err(Errno::EACCES) => refused = Some(Errno::EACCES),
@@ -164,9 +179,13 @@ fn exec_failure(name: &str, errno: Errno) -> LaunchFailure {
             LaunchFailureKind::NotFound,
             format!("exec: {name:?}: stat {name}: no such file or directory"),
         ),
-        Errno::EACCES => failure(LaunchFailureKind::NotExecutable, format!("exec: {name:?}: permission denied")),
+        Errno::EACCES => {
+            failure(LaunchFailureKind::NotExecutable, format!("exec: {name:?}: permission denied"))
+        }
         Errno::EISDIR => failure(LaunchFailureKind::NotExecutable, format!("exec: {name:?}: is a directory")),
-        Errno::ENOEXEC => failure(LaunchFailureKind::NotExecutable, format!("exec {name}: exec format error")),
+        Errno::ENOEXEC => {
+            failure(LaunchFailureKind::NotExecutable, format!("exec {name}: exec format error"))
+        }
         errno => failure(LaunchFailureKind::NotExecutable, format!("exec {name}: {}", errno.desc())),
     }
 }
