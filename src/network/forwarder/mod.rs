@@ -131,12 +131,12 @@ fn enter(
     }
     // Its memory and descriptors stay visible to the user it runs for.
     prctl::set_dumpable(true).call("prctl", || "PR_SET_DUMPABLE".to_owned())?;
-    let mut place = Target::plain();
+    let mut place = Target::plain()?;
     let udp: Vec<u16> = udp_ports(&ports);
     // Where the kernel refuses, servers see the container's gateway or own address instead.
     let keeps_source = place.keep_sources(&udp).is_ok() && settle_capabilities(!udp.is_empty())?;
     if !keeps_source {
-        place = Target::plain();
+        place = Target::plain()?;
         set_capabilities(&[], &[])?;
     }
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS".to_owned())?;

@@ -32,15 +32,11 @@ struct Listener {
     protocol: Protocol,
 }
 
-/// A place for a connection. The generation tells events of its earlier tenants apart.
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    tenant: Option<Box<Tenant>>,
-}
-
+/// A forwarded connection and what it takes to set it up.
 #[derive(Debug)]
 struct Tenant {
+    /// Tells its events from those of earlier tenants of its slot.
+    generation: u32,
     connection: Connection,
     client: SocketAddr,
     connecting: bool,
@@ -52,7 +48,8 @@ struct Tenant {
 pub(super) struct Server {
     epoll: Epoll,
     listeners: Vec<Listener>,
-    slots: Vec<Slot>,
+    slots: Vec<Option<Box<Tenant>>>,
+    generation: u32,
     free: Vec<u32>,
     /// Connections whose turn ended with more to do.
     busy: Vec<u32>,
@@ -76,6 +73,7 @@ impl Server {
             epoll,
             listeners,
             slots: Vec::new(),
+            generation: 0,
             free: Vec::new(),
             busy: Vec::new(),
             sessions: Sessions::default(),
@@ -191,30 +189,33 @@ impl Server {
             return;
         };
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("there are fewer descriptors than that")
         });
         let connection = Connection::new(client, server);
-        let tenant = Tenant { connection, client: peer, connecting: true, other };
-        self.slots[index as usize].tenant = Some(Box::new(tenant));
+        self.generation = self.generation.wrapping_add(1) & Token::GENERATIONS;
+        let generation = self.generation;
+        let tenant = Tenant { generation, connection, client: peer, connecting: true, other };
+        self.slots[index as usize] = Some(Box::new(tenant));
         if self.watch(index, Side::Client).and_then(|()| self.watch(index, Side::Server)).is_err() {
             self.end(index, true);
         }
     }
 
     fn watch(&self, index: u32, side: Side) -> sys::Result<()> {
-        let slot = &self.slots[index as usize];
-        let Some(tenant) = &slot.tenant else { return Ok(()) };
+        let Some(tenant) = &self.slots[index as usize] else { return Ok(()) };
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        let token = Token::End { slot: index, generation: slot.generation, side };
+        let token = Token::End { slot: index, generation: tenant.generation, side };
         self.epoll
             .add(tenant.connection.socket(side), EpollEvent::new(flags, token.encode()))
             .call("epoll_ctl", || "EPOLL_CTL_ADD".to_owned())
     }
 
     fn connection_event(&mut self, index: u32, generation: u32, side: Side, events: EpollFlags) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        let Some(tenant) = slot.tenant.as_mut().filter(|_| slot.generation == generation) else { return };
+        let Some(Some(tenant)) = self.slots.get_mut(index as usize) else { return };
+        if tenant.generation != generation {
+            return;
+        }
         if side == Side::Server && tenant.connecting {
             let failed = events.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
             if failed && socket::take_error(tenant.connection.socket(Side::Server)).is_some() {
@@ -228,7 +229,7 @@ impl Server {
 
     /// The container's first address refused: the other one, or the end.
     fn try_other(&mut self, index: u32) {
-        let Some(tenant) = &mut self.slots[index as usize].tenant else { return };
+        let Some(tenant) = &mut self.slots[index as usize] else { return };
         let other = tenant.other.take();
         match other.map(|to| self.target.connect(tenant.client, to)) {
             Some(Ok(server)) => {
@@ -246,8 +247,7 @@ impl Server {
     }
 
     fn advance(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        let Some(tenant) = &mut slot.tenant else { return };
+        let Some(Some(tenant)) = self.slots.get_mut(index as usize) else { return };
         match tenant.connection.advance(&mut self.shared) {
             Outcome::Waiting => {}
             Outcome::More => self.busy.push(index),
@@ -256,9 +256,7 @@ impl Server {
     }
 
     fn end(&mut self, index: u32, broken: bool) {
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1) & Token::GENERATIONS;
-        if let Some(mut tenant) = slot.tenant.take() {
+        if let Some(mut tenant) = self.slots[index as usize].take() {
             if broken {
                 tenant.connection.break_off(&mut self.shared);
             }
