@@ -68,12 +68,13 @@ impl RouteSocket {
         self.change(Message::SetLink(link), 0, || "lo up".to_owned())
     }
 
-    /// `ip link set DEVICE txqueuelen PACKETS`
-    pub fn set_queue_length(&self, device: &str, packets: u32) -> Result<()> {
+    /// `ip link set DEVICE mtu BYTES txqueuelen PACKETS`
+    pub fn tune(&self, device: &str, bytes: u32, packets: u32) -> Result<()> {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(device.to_owned()));
+        link.attributes.push(LinkAttribute::Mtu(bytes));
         link.attributes.push(LinkAttribute::TxQueueLen(packets));
-        self.change(Message::SetLink(link), 0, || format!("{device} txqueuelen {packets}"))
+        self.change(Message::SetLink(link), 0, || format!("{device} mtu {bytes} txqueuelen {packets}"))
     }
 
     /// `ip address add ADDRESS dev lo`, without a network around it.
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn a_refused_change_names_itself() {
         let socket = RouteSocket::open().expect("netlink");
-        let error = socket.set_queue_length("nodevice0", 5).expect_err("no such device");
-        assert!(error.to_string().starts_with("netlink(nodevice0 txqueuelen 5): "), "{error}");
+        let error = socket.tune("nodevice0", 5000, 9).expect_err("no such device");
+        assert!(error.to_string().starts_with("netlink(nodevice0 mtu 5000 txqueuelen 9): "), "{error}");
     }
 }

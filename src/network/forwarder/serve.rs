@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::Token;
 use super::datagram::{self, Sessions};
@@ -23,7 +24,7 @@ const BATCH: usize = 64;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 /// How long accepting rests when this process or the host has no descriptor or memory left.
-const REST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Listener {
@@ -56,7 +57,10 @@ pub(super) struct Server {
     sessions: Sessions,
     target: Target,
     shared: Shared,
-    resting: bool,
+    /// Connections this process has descriptors for.
+    room: usize,
+    /// Since when nobody is accepted, for lack of descriptors or memory.
+    resting: Option<Instant>,
 }
 
 impl Server {
@@ -79,7 +83,8 @@ impl Server {
             sessions: Sessions::default(),
             target,
             shared: Shared::new(),
-            resting: false,
+            room: room()?,
+            resting: None,
         };
         for (number, listener) in server.listeners.iter().enumerate() {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Listener(number).encode());
@@ -90,7 +95,7 @@ impl Server {
 
     /// Waits for events once and handles them; at most `limit` long.
     pub(super) fn step(&mut self, limit: Option<Duration>) -> sys::Result<()> {
-        let rest = self.resting.then_some(REST);
+        let rest = self.resting.map(|_| REST);
         let waits = [limit, rest, self.sessions.patience()];
         let wait =
             if self.busy.is_empty() { waits.into_iter().flatten().min() } else { Some(Duration::ZERO) };
@@ -102,7 +107,7 @@ impl Server {
             result => result.call("epoll_wait", String::new)?,
         };
         let busy = std::mem::take(&mut self.busy);
-        if self.resting && count == 0 {
+        if self.resting.is_some_and(|since| since.elapsed() >= REST) {
             self.set_resting(false)?;
         }
         for event in &events[..count] {
@@ -145,6 +150,9 @@ impl Server {
 
     fn accept(&mut self, number: usize) -> sys::Result<()> {
         for _ in 0..BATCH {
+            if self.slots.len() - self.free.len() >= self.room {
+                return self.set_resting(true);
+            }
             let listener = &self.listeners[number];
             match socket::accept(listener.socket.as_fd()) {
                 Ok(Some((client, peer))) => {
@@ -161,7 +169,7 @@ impl Server {
 
     /// Stops watching the TCP ports for a while, or watches them again.
     fn set_resting(&mut self, resting: bool) -> sys::Result<()> {
-        self.resting = resting;
+        self.resting = resting.then(Instant::now);
         let flags = if resting { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
         for (number, listener) in self.listeners.iter().enumerate() {
             if listener.protocol == Protocol::Tcp {
@@ -268,4 +276,11 @@ impl Server {
             self.shared.shrink();
         }
     }
+}
+
+/// Two descriptors per connection, and a quarter of all for pipes, sessions and the rest. Whoever
+/// comes when it is full waits in the kernel's queue instead of being turned away half-way.
+fn room() -> sys::Result<usize> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).call("getrlimit", || "RLIMIT_NOFILE".to_owned())?;
+    Ok(usize::try_from(limit / 8 * 3).unwrap_or(usize::MAX).max(1))
 }
