@@ -37,23 +37,24 @@ pub enum LinkError {
     Sysctl { path: PathBuf, value: String, source: io::Error },
 }
 
-/// Brings up the loopback device of the caller's network namespace (init's first network step),
-/// and puts the container's address on it when there is no other device to carry it.
-pub fn loopback_up(plan: &Plan) -> Result<(), LinkError> {
-    let socket = RouteSocket::open()?;
-    socket.loopback_up()?;
-    if let Some(address) = plan.address().filter(|_| plan.address_on_loopback) {
-        socket.add_loopback_address(IpAddr::V4(address))?;
-    }
-    Ok(())
+/// Brings up the loopback device of the caller's network namespace: init's first network step.
+pub fn loopback_up() -> Result<(), LinkError> {
+    Ok(RouteSocket::open()?.loopback_up()?)
 }
 
-/// What only works once the stack's device is there: called by init after the stack is ready.
+/// What waits for the stack: called by init once it is known whether the stack came up (`true`
+/// without one), just before the program runs.
 ///
 /// pasta was told a small packet size (see `userstack`), which it announces for packets that
-/// leave; those that arrive may be as large as the device takes.
-pub fn tune_device(plan: &Plan) -> Result<(), LinkError> {
-    if let Stack::Pasta(_) = plan.stack {
+/// leave; those that arrive may be as large as the device takes. Where no device carries the
+/// container's address, loopback does, for the sake of published ports.
+pub fn after_stack(plan: &Plan, came_up: bool) -> Result<(), LinkError> {
+    let on_loopback = plan.address_on_loopback || (plan.publish && !came_up);
+    if let Some(address) = plan.address().filter(|_| on_loopback) {
+        RouteSocket::open()?.add_loopback_address(IpAddr::V4(address))?;
+    } else if let Stack::Pasta(_) = plan.stack
+        && came_up
+    {
         RouteSocket::open()?.tune(DEVICE, MTU, PASTA_QUEUE)?;
     }
     Ok(())
