@@ -25,15 +25,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, pipe2};
 
-use super::links::DEVICE;
+use super::links::{DEVICE, MTU};
 use super::plan::{Plan, Stack, Subnet};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::lifeline::{Lifeline, Slack, set_inheritable};
 
-/// Both stacks move large packets best: 65520 is the most that leaves room for their headers
-/// in 64 KiB. TCP sees a path without loss either way.
-const MTU: u32 = 65520;
+/// The segment size pasta asks TCP senders in the container for, as a packet size. With large
+/// ones a lost packet is noticed by a timer only, for too few follow it: that took transfers
+/// outwards down to 0.01-0.1 Gbit/s.
+const PASTA_MTU: u32 = 1500;
 /// The part of its last words that goes into an error.
 const LAST_WORDS: usize = 1000;
 
@@ -56,8 +57,8 @@ pub struct Running {
     launch: Launch,
     child: Child,
     ready: OwnedFd,
-    #[expect(dead_code, reason = "held for what closing it does")]
-    leash: Leash,
+    /// Held for what closing it does.
+    _leash: Leash,
     stderr: File,
 }
 
@@ -103,14 +104,14 @@ impl Launch {
             let slack = Slack::new()?;
             let arguments = self.pasta_arguments(ready_write.as_raw_fd());
             let child = self.run(arguments, &stderr, &[ready_write.as_fd(), slack.child_end()])?;
-            let mut running = Running { launch: self, child, ready, leash: Leash::None, stderr };
-            running.leash = Leash::Killed { _lifeline: slack.tie(running.pid())? };
+            let mut running = Running { launch: self, child, ready, _leash: Leash::None, stderr };
+            running._leash = Leash::Killed { _lifeline: slack.tie(running.pid())? };
             return Ok(running);
         }
         let (exit_read, exit) = pipe()?;
         let arguments = self.slirp4netns_arguments(ready_write.as_raw_fd(), exit_read.as_raw_fd());
         let child = self.run(arguments, &stderr, &[ready_write.as_fd(), exit_read.as_fd()])?;
-        Ok(Running { launch: self, child, ready, leash: Leash::Exit { _write: exit }, stderr })
+        Ok(Running { launch: self, child, ready, _leash: Leash::Exit { _write: exit }, stderr })
     }
 
     fn run(
@@ -168,7 +169,7 @@ impl Launch {
         .map(str::to_owned)
         .to_vec();
         arguments.extend([
-            format!("--mtu={MTU}"),
+            format!("--mtu={PASTA_MTU}"),
             format!("--pid=/proc/self/fd/{ready}"),
             format!("--ns-ifname={DEVICE}"),
             format!("--address={}", subnet.container()),
