@@ -254,9 +254,12 @@ fn check_space(root: &Path, missing: &[Missing]) -> Result<(), Error> {
 pub(super) fn discard(store: &Store, unpacking: &Unpacking, made: Vec<Layer>) {
     let ids: HashSet<Digest> = made.iter().map(|layer| layer.diff_id().clone()).collect();
     drop(made);
-    if !ids.is_empty() {
-        // The index is unlocked again before anything is deleted.
-        let garbage = store.image_index().ok().and_then(|index| index.discard(&ids).ok());
-        let _ = garbage.map(|garbage| garbage.delete(unpacking.namespace()));
+    if ids.is_empty() {
+        return;
+    }
+    // The lock on the index is let go before the files are deleted.
+    let garbage = store.image_index().map(|index| index.discard(&ids));
+    if let Ok(Ok(garbage)) = garbage {
+        let _ = garbage.delete(unpacking.namespace());
     }
 }
