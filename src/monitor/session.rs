@@ -84,7 +84,7 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         (InitMessage::Ready { .. }, terminal) => terminal,
         (InitMessage::Failed(failed), _) => return Err(failed.into()),
     };
-    channel.go().map_err(|e| failure(&e))?;
+    channel.go(true).map_err(|e| failure(&e))?;
     if let Some((InitMessage::Failed(failed), _)) = channel.receive().map_err(|e| failure(&e))? {
         return Err(failed.into());
     }

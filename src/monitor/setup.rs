@@ -151,11 +151,8 @@ type Three = (OwnedFd, OwnedFd, OwnedFd);
 impl Attempt<'_> {
     fn run(&self, state: &mut ContainerState) -> Result<Outcome, Failure> {
         let options = &self.record.options;
-        let tools = links::find_tools(self.order.path.as_ref());
-        let host = match options.network {
-            crate::spec::container::NetworkMode::None if options.ports.is_empty() => Default::default(),
-            _ => links::host_network().map_err(|e| failure(&e))?,
-        };
+        let (tools, host) =
+            links::survey(&options.network, self.order.path.as_ref()).map_err(|e| failure(&e))?;
         let network =
             network_plan::plan(&options.network, &options.ports, &tools, &host).map_err(|e| failure(&e))?;
         let bound =
@@ -180,7 +177,7 @@ impl Attempt<'_> {
         self.fill_state(state, &created, &network);
         let (terminal, lost) = self.await_ready(&created)?;
         state.lost.extend(lost);
-        let stack = self.await_stack(stack, state)?;
+        let stack = await_stack(stack, &network, state, &mut warnings)?;
         if let Some(report) = report {
             let started = forwarder::started(report).map_err(|e| failure(&e))?;
             if !started.keeps_source {
@@ -191,7 +188,7 @@ impl Attempt<'_> {
             }
         }
         self.held.write_state(state, false).map_err(|e| failure(&e))?;
-        created.channel.go().map_err(|e| failure(&e))?;
+        created.channel.go(stack.is_some() || !network.has_stack()).map_err(|e| failure(&e))?;
         if let Some((InitMessage::Failed(failed), _)) = created.channel.receive().map_err(|e| failure(&e))? {
             return Err(failed.into());
         }
@@ -351,16 +348,6 @@ impl Attempt<'_> {
         }
     }
 
-    fn await_stack(
-        &self,
-        stack: Option<Stack>,
-        state: &mut ContainerState,
-    ) -> Result<Option<Stack>, Failure> {
-        let Some(mut stack) = stack else { return Ok(None) };
-        state.lost.extend(stack.wait_ready(Duration::from_secs(20)).map_err(|e| failure(&e))?);
-        Ok(Some(stack))
-    }
-
     /// Forks the port forwarder; the result tells how it started.
     fn forward(&self, bound: Vec<ports::BoundPort>, created: &Created) -> sys::Result<Option<OwnedFd>> {
         if bound.is_empty() {
@@ -385,6 +372,31 @@ impl Attempt<'_> {
                 let _ = forwarder::run(bound, &target, report_write);
                 exit_now(1)
             }
+        }
+    }
+}
+
+/// Waits for the user-mode stack. One that nobody asked for by name may fail: then the container
+/// has loopback only, and says so.
+fn await_stack(
+    stack: Option<Stack>,
+    network: &network_plan::Plan,
+    state: &mut ContainerState,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Stack>, Failure> {
+    let Some(mut stack) = stack else { return Ok(None) };
+    match stack.wait_ready(Duration::from_secs(20)) {
+        Ok(lost) => {
+            state.lost.extend(lost);
+            Ok(Some(stack))
+        }
+        Err(error) => {
+            let failed = failure(&error);
+            let without = network.without_stack(&failed.message).ok_or(failed)?;
+            state.network = without.stack.name().to_owned();
+            warnings.extend(without.warnings);
+            state.lost.extend(without.lost);
+            Ok(None)
         }
     }
 }

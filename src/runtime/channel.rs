@@ -49,6 +49,7 @@ impl LaunchFailure {
 }
 
 const GO: &[u8] = b"go";
+const GO_WITHOUT_STACK: &[u8] = b"go without stack";
 
 /// The monitor's end.
 #[derive(Debug)]
@@ -75,8 +76,9 @@ impl MonitorEnd {
         Ok(Some((message, fds.pop())))
     }
 
-    pub fn go(&self) -> sys::Result<()> {
-        message::send(&self.0, GO, &[])
+    /// Lets the process go on; `stack_up` tells whether the network's user-mode stack came up.
+    pub fn go(&self, stack_up: bool) -> sys::Result<()> {
+        message::send(&self.0, if stack_up { GO } else { GO_WITHOUT_STACK }, &[])
     }
 }
 
@@ -86,10 +88,12 @@ impl InitEnd {
         message::send(&self.0, &json, terminal.as_slice())
     }
 
-    /// Waits for the word to go on; an error when the monitor is gone.
-    pub fn wait_go(&self) -> sys::Result<()> {
+    /// Waits for the word to go on, and whether the network stack is up; an error when the monitor
+    /// is gone.
+    pub fn wait_go(&self) -> sys::Result<bool> {
         match message::receive(self.0.as_fd())?.0.as_slice() {
-            GO => Ok(()),
+            GO => Ok(true),
+            GO_WITHOUT_STACK => Ok(false),
             _ => Err(sys::Error::new("recvmsg", "the monitor is gone", nix::errno::Errno::EPIPE)),
         }
     }

@@ -98,7 +98,7 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
     nix::unistd::sethostname(&plan.hostname)
         .map_err(|errno| sys::Error::new("sethostname", plan.hostname.clone(), errno))?;
     if plan.own_network {
-        links::loopback_up(&plan.network)?;
+        links::loopback_up()?;
         // The host's /proc shows the settings of the reader's own network namespace.
         links::write_sysctls("/proc/sys".as_ref(), &links::sysctls(&plan.network, plan.highest_gid))?;
     }
@@ -117,9 +117,9 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
     };
     pivot_into(&root)?;
     channel.send(&InitMessage::Ready { lost }, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
-    channel.wait_go()?;
+    let stack_up = channel.wait_go()?;
     if plan.own_network {
-        links::tune_device(&plan.network)?;
+        links::after_stack(&plan.network, stack_up)?;
     }
     Ok(match (terminal, plan.pipes.take()) {
         (Some((_, slave)), _) => Stdio::Terminal(slave),
