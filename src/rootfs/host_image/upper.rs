@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 
+/// The user id we have in our namespace.
+const CONTAINER_ROOT: u32 = 0;
+
 /// Where host-owned directories become the container's, and how many levels of them.
 const WRITABLE: [(&str, usize); 7] =
     [("/etc", 8), ("/root", 8), ("/home", 8), ("/srv", 4), ("/opt", 2), ("/var", 3), ("/usr", 2)];
@@ -40,14 +43,13 @@ pub(super) fn prepare(scratch: &Path, lower: &Path, mode: u32) -> io::Result<Lay
     let parent = layers.upper.parent().unwrap_or(scratch);
     DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     if make_dir(&layers.upper, mode)? {
-        prefill(lower, &layers.upper, 0)?;
-    } else if let Err(e) = fs::remove_dir_all(&layers.work)
-        // A work directory used with `volatile` is refused when used again.
-        && e.kind() != io::ErrorKind::NotFound
-    {
-        return Err(e);
+        prefill(lower, &layers.upper, CONTAINER_ROOT)?;
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(&layers.work)?;
+    // A work directory used with `volatile` is refused when used again.
+    match fs::remove_dir_all(&layers.work) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => DirBuilder::new().recursive(true).mode(0o700).create(&layers.work)?,
+    }
     Ok(layers)
 }
 
