@@ -12,6 +12,7 @@ mod setup;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use crate::rootfs::driver::Driver;
 use crate::spec::container::{ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::store::Store;
-use crate::store::containers::Held;
+use crate::store::containers::{self, Held};
 use crate::store::worker::WorkerNamespace;
 use crate::sys;
 use crate::sys::path::adopt_fd;
@@ -85,7 +86,7 @@ pub fn serve(order: &str) -> sys::Result<()> {
         Err(_) => return Err(sys::Error::new("exec", "malformed order", nix::errno::Errno::EINVAL)),
     };
     let store = Store::open(order.data.clone());
-    let held = match store.hold_container(&order.id) {
+    let held = match hold(&store, &order.id) {
         Ok(held) => held,
         Err(error) => {
             refuse(client, &setup::failure(&error));
@@ -117,6 +118,24 @@ pub fn serve(order: &str) -> sys::Result<()> {
     // The network devices and the programs that carry them take their time to go.
     drop(running);
     Ok(())
+}
+
+/// How long the monitor of the run before may take to put away its network.
+const TEARDOWN: Duration = Duration::from_secs(10);
+
+/// Takes the container's lock; from a monitor that is just leaving as soon as it has left.
+fn hold(store: &Store, id: &ContainerId) -> Result<Held, containers::Error> {
+    let until = Instant::now() + TEARDOWN;
+    loop {
+        match store.hold_container(id) {
+            Err(containers::Error::Busy(_))
+                if Instant::now() < until && store.container(id).is_ok_and(|c| !c.is_running()) =>
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn finish(state: &mut ContainerState, exit_code: i32, error: String) {

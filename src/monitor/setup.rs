@@ -1,6 +1,6 @@
 //! From an order to a running container: everything the monitor does before its loop.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -277,7 +277,7 @@ impl Attempt<'_> {
         let steps = rootfs_plan::plan(options, &security.masked, &security.read_only, &facts)
             .map_err(|e| failure(&e))?;
         let root = match (&self.record.image, &self.order.driver) {
-            (ImageUse::Host, _) => RootSource::Host(self.host_root()),
+            (ImageUse::Host, _) => RootSource::Host(self.host_root().map_err(|e| failure(&e))?),
             (ImageUse::Stored { layers, .. }, Driver::Overlay) => RootSource::Native(self.overlay(layers)),
             (ImageUse::Stored { .. }, Driver::FuseOverlayfs(_)) => {
                 RootSource::Elsewhere { target: self.held.directory().join("root"), ready }
@@ -298,14 +298,19 @@ impl Attempt<'_> {
         })
     }
 
-    fn host_root(&self) -> HostRoot {
+    fn host_root(&self) -> Result<HostRoot, host_image::Error> {
         let directory = self.held.directory();
-        HostRoot {
-            parts: host_image::parts(&[self.order.data.clone()]),
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        // The store is not for the container's eyes: not where it is called to be, nor where it is.
+        let mut exclude = vec![self.order.data.clone()];
+        exclude.extend(self.order.data.canonicalize().ok().filter(|real| *real != self.order.data));
+        Ok(HostRoot {
+            parts: host_image::plan(&mounts, &exclude, &host_image::host_entries)?,
             root: directory.join("upper"),
             scratch: directory.join("work"),
             volatile: self.record.options.auto_remove,
-        }
+            can_remount: self.record.options.privileged || !self.record.options.cap_add.is_empty(),
+        })
     }
 
     fn creation(&self) -> Creation<'_> {
@@ -427,9 +432,4 @@ pub fn make_pipes(open_stdin: bool) -> sys::Result<(Three, Three)> {
 fn is_cgroup2() -> bool {
     nix::sys::statfs::statfs("/sys/fs/cgroup")
         .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
-}
-
-/// The namespaces of an exec session that a container with the host's network does not have.
-pub fn host_network(record: &ContainerRecord) -> bool {
-    record.options.network == crate::spec::container::NetworkMode::Host
 }

@@ -267,8 +267,3 @@ fn file(root: &Root, path: &Path) -> sys::Result<OwnedFd> {
     nix::fcntl::openat(&parent, name, flags, Mode::from_bits_truncate(0o644))
         .call("openat", || format!("{path:?}"))
 }
-
-/// Makes the working directory of a process when it is missing, as docker does.
-pub fn working_directory(root: &Root, path: &Path) -> sys::Result<()> {
-    directory(root, path).map(drop)
-}

@@ -39,6 +39,8 @@ pub struct HostRoot {
     /// For upper and work directories.
     pub scratch: PathBuf,
     pub volatile: bool,
+    /// The container may get the capability to remount.
+    pub can_remount: bool,
 }
 
 /// Everything init does, decided before the fork.
@@ -147,7 +149,15 @@ fn mount_root(source: &RootSource) -> Result<(Root, Vec<String>), InitError> {
             // A root to pivot into has to be a mount.
             let own = sys::mount::clone_tree(nix::fcntl::AT_FDCWD, &host.root, false)?;
             sys::mount::attach(&own, Root::open(&host.root)?)?;
-            let lost = host_image::apply(&host.parts, own.as_fd(), &host.scratch, host.volatile)?;
+            let lost = host_image::apply(
+                &host.parts,
+                own.as_fd(),
+                &host_image::Options {
+                    scratch: &host.scratch,
+                    volatile: host.volatile,
+                    can_remount: host.can_remount,
+                },
+            )?;
             Ok((Root::from_fd(own), lost))
         }
     }
