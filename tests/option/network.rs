@@ -113,14 +113,15 @@ fn reaches_out(stack: &str) {
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 6];
+        let mut request = [0; 10];
         stream.read_exact(&mut request).unwrap();
-        stream.write_all(b"answer\n").unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\nanswer\n").unwrap();
         request
     });
-    let script = format!("echo hello | nc -w 5 {address} {port}");
-    env.coracle(["run", "--rm", "--network", stack, "tiny", "sh", "-c", &script]).success().says("answer\n");
-    assert_eq!(&server.join().unwrap(), b"hello\n");
+    let url = format!("http://{address}:{port}/boat");
+    let line = ["run", "--rm", "--network", stack, "tiny", "wget", "-T", "10", "-qO-", &url];
+    env.coracle(line).success().says("answer\n");
+    assert_eq!(&server.join().unwrap(), b"GET /boat ");
 }
 
 fn own_address() -> Option<std::net::Ipv4Addr> {
@@ -144,7 +145,7 @@ fn the_stack_ends_with_the_container() {
     for stack in ["slirp4netns", "pasta"] {
         env.coracle(["run", "-d", "--name", stack, "--network", stack, "tiny", "sleep", "1000"]).success();
         let runs =
-            || env.processes().into_iter().any(|pid| machine::describe(pid).contains(&format!("({stack}")));
+            || env.processes().into_iter().any(|pid| machine::describe(pid).contains(&format!("/{stack} ")));
         assert!(
             runs(),
             "{stack} does not run: {:#?}",
