@@ -266,11 +266,6 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl("PR_SET_DUMPABLE", libc::PR_SET_DUMPABLE, dumpable.into())
 }
 
-/// Keeps permitted capabilities across the coming change of user (until exec).
-pub fn keep_capabilities() -> Result<()> {
-    prctl("PR_SET_KEEPCAPS", libc::PR_SET_KEEPCAPS, 1)
-}
-
 /// Sets real, effective and saved ids, group first. `groups` of `None` leaves them as they are.
 ///
 /// Raw system calls: after a raw clone glibc must not broadcast to threads it believes in.
