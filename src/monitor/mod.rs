@@ -26,7 +26,7 @@ use crate::store::containers::{self, Held};
 use crate::store::worker::WorkerNamespace;
 use crate::sys;
 use crate::sys::path::adopt_fd;
-use crate::sys::process::become_subreaper;
+use crate::sys::process::{become_subreaper, read_letter};
 use crate::sys::signal::Signals;
 use crate::userns::map::IdMaps;
 use log::now;
@@ -38,8 +38,10 @@ pub const ROLE: &str = "__monitor";
 /// Descriptors the role inherits.
 pub const CLIENT: i32 = 3;
 pub const HOME: i32 = 4;
+/// A letter with the [`Order`] as JSON.
+pub const ORDER: i32 = 5;
 
-/// What the client decided; `argv[2]` of the role, as JSON.
+/// What the client decided.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     pub data: PathBuf,
@@ -70,10 +72,11 @@ pub fn short_socket_path(path: &Path) -> sys::Result<(OwnedFd, PathBuf)> {
     Ok((fd, short))
 }
 
-/// The role. `order` is the JSON of an [`Order`].
-pub fn serve(order: &str) -> sys::Result<()> {
+/// The role.
+pub fn serve() -> sys::Result<()> {
     let client = std::os::unix::net::UnixStream::from(adopt_fd(CLIENT)?);
     let home = adopt_fd(HOME)?;
+    let order = read_letter(adopt_fd(ORDER)?)?;
     sys::signal::ignore_broken_pipe();
     let mut set = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
@@ -81,7 +84,7 @@ pub fn serve(order: &str) -> sys::Result<()> {
     }
     let signals = Signals::block(&set)?;
     become_subreaper()?;
-    let order: Order = match serde_json::from_str(order) {
+    let order: Order = match serde_json::from_str(&order) {
         Ok(order) => order,
         Err(_) => return Err(sys::Error::new("exec", "malformed order", nix::errno::Errno::EINVAL)),
     };

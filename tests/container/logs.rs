@@ -90,8 +90,10 @@ fn long_and_unfinished_lines_stay_whole() {
 fn control_characters_and_wide_letters_survive() {
     let env = Env::with_tiny();
     // One of the letters lies across any border of a power of two.
-    let script = "printf 'a\\000\\001\\033\\177\\n'; printf x; for i in $(seq 20000); do printf \u{20ac}; done";
-    let shown = env.coracle(["run", "--name", "c1", "tiny", "sh", "-c", script]).success().stdout().to_owned();
+    let script =
+        "printf 'a\\000\\001\\033\\177\\n'; printf x; for i in $(seq 20000); do printf \u{20ac}; done";
+    let shown =
+        env.coracle(["run", "--name", "c1", "tiny", "sh", "-c", script]).success().stdout().to_owned();
     assert_eq!(shown, format!("a\0\u{1}\u{1b}\u{7f}\nx{}", "\u{20ac}".repeat(20_000)));
     env.coracle(["logs", "c1"]).success().says(&shown);
 }
