@@ -30,9 +30,11 @@ fn main() -> ExitCode {
         return cli::main(&argv);
     }
     let argument = argv.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    // Started by way of /proc/self/exe, a role would be called "exe".
+    let _ = sys::process::set_name(c"coracle");
     let done = match first {
-        monitor::ROLE => monitor::serve(argument),
-        monitor::session::ROLE => monitor::session::serve(argument),
+        monitor::ROLE => monitor::serve(),
+        monitor::session::ROLE => monitor::session::serve(),
         userns::home::ROLE => userns::home::serve(Path::new(argument)),
         rootfs::driver::ROLE => rootfs::driver::probe(Path::new(argument)),
         store::worker::ROLE => id_worker(),

@@ -26,7 +26,7 @@ use crate::store::containers::{self, Held};
 use crate::store::worker::WorkerNamespace;
 use crate::sys;
 use crate::sys::path::adopt_fd;
-use crate::sys::process::become_subreaper;
+use crate::sys::process::{become_subreaper, read_letter};
 use crate::sys::signal::Signals;
 use crate::userns::map::IdMaps;
 use log::now;
@@ -38,8 +38,10 @@ pub const ROLE: &str = "__monitor";
 /// Descriptors the role inherits.
 pub const CLIENT: i32 = 3;
 pub const HOME: i32 = 4;
+/// A letter with the [`Order`] as JSON.
+pub const ORDER: i32 = 5;
 
-/// What the client decided; `argv[2]` of the role, as JSON.
+/// What the client decided.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     pub data: PathBuf,
@@ -70,10 +72,11 @@ pub fn short_socket_path(path: &Path) -> sys::Result<(OwnedFd, PathBuf)> {
     Ok((fd, short))
 }
 
-/// The role. `order` is the JSON of an [`Order`].
-pub fn serve(order: &str) -> sys::Result<()> {
+/// The role.
+pub fn serve() -> sys::Result<()> {
     let client = std::os::unix::net::UnixStream::from(adopt_fd(CLIENT)?);
     let home = adopt_fd(HOME)?;
+    let order = read_letter(adopt_fd(ORDER)?)?;
     sys::signal::ignore_broken_pipe();
     let mut set = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
@@ -81,7 +84,7 @@ pub fn serve(order: &str) -> sys::Result<()> {
     }
     let signals = Signals::block(&set)?;
     become_subreaper()?;
-    let order: Order = match serde_json::from_str(order) {
+    let order: Order = match serde_json::from_str(&order) {
         Ok(order) => order,
         Err(_) => return Err(sys::Error::new("exec", "malformed order", nix::errno::Errno::EINVAL)),
     };
@@ -93,11 +96,12 @@ pub fn serve(order: &str) -> sys::Result<()> {
             return Ok(());
         }
     };
+    let charge = Charge { order: &order, store: &store, held: &held, home: home.as_fd() };
     let started = setup::start(&order, &store, &held, home.as_fd());
     let mut running = match started {
         Ok(running) => running,
         Err(refused) => {
-            conclude_failed(&order, &store, &held, home.as_fd(), refused, client);
+            charge.conclude_failed(refused, client);
             return Ok(());
         }
     };
@@ -112,7 +116,7 @@ pub fn serve(order: &str) -> sys::Result<()> {
     let ended = relay.run()?;
     let mut state = running.state.clone();
     finish(&mut state, ended.code(), relay.log_failure().unwrap_or_default());
-    end(&order, &store, &held, home.as_fd(), auto_remove, &state, &mut |code| {
+    charge.end(auto_remove, &state, &mut |code| {
         relay.farewell(&Event::Exited { code });
     });
     // The network devices and the programs that carry them take their time to go.
@@ -148,29 +152,51 @@ fn finish(state: &mut ContainerState, exit_code: i32, error: String) {
     }
 }
 
-/// The order that makes clients see a finished end: first the record (or its removal), then the
-/// word, then what takes time.
-fn end(
-    order: &Order,
-    store: &Store,
-    held: &Held,
-    home: BorrowedFd<'_>,
-    auto_remove: bool,
-    state: &ContainerState,
-    tell: &mut dyn FnMut(i32),
-) {
-    let _ = std::fs::remove_file(socket_path(&order.runtime, &order.id));
-    if !auto_remove {
-        // Nobody is left to hear of a failure but the next reader, who sees that we are gone.
-        let _ = held.write_state(state, true);
+/// The container this process answers for, and its means.
+struct Charge<'a> {
+    order: &'a Order,
+    store: &'a Store,
+    held: &'a Held,
+    home: BorrowedFd<'a>,
+}
+
+impl Charge<'_> {
+    /// The order that makes clients see a finished end: first the record (or its removal), then the
+    /// word, then what takes time.
+    fn end(&self, auto_remove: bool, state: &ContainerState, tell: &mut dyn FnMut(i32)) {
+        let _ = std::fs::remove_file(socket_path(&self.order.runtime, &self.order.id));
+        if !auto_remove {
+            // Nobody is left to hear of a failure but the next reader, who sees that we are gone.
+            let _ = self.held.write_state(state, true);
+            tell(state.exit_code);
+            return;
+        }
+        let removed = self.store.withdraw_container(self.held);
         tell(state.exit_code);
-        return;
+        if let Ok(removed) = removed {
+            // What stays is swept by a later command.
+            let _ = removed.delete(namespace(self.order, self.home));
+        }
     }
-    let removed = store.withdraw_container(held);
-    tell(state.exit_code);
-    if let Ok(removed) = removed {
-        // What stays is swept by a later command.
-        let _ = removed.delete(namespace(order, home));
+
+    fn conclude_failed(&self, refused: Box<setup::Refused>, client: std::os::unix::net::UnixStream) {
+        let setup::Refused { failure, mut state, auto_remove } = *refused;
+        let code = match failure.kind {
+            FailureKind::Setup => 128,
+            FailureKind::NotExecutable => 126,
+            FailureKind::NotFound => 127,
+        };
+        // docker keeps a container that never ran as "created".
+        state.status = Status::Created;
+        state.pid = 0;
+        state.exit_code = code;
+        state.error = failure.message.clone();
+        let mut client = Some(client);
+        self.end(auto_remove, &state, &mut |_| {
+            if let Some(client) = client.take() {
+                refuse(client, &failure);
+            }
+        });
     }
 }
 
@@ -178,33 +204,6 @@ fn end(
 pub fn namespace<'a>(order: &Order, home: BorrowedFd<'a>) -> WorkerNamespace<'a> {
     let owners = if order.maps.is_single() { Owners::Recorded } else { Owners::Mapped };
     WorkerNamespace { user: Some(home), owners }
-}
-
-fn conclude_failed(
-    order: &Order,
-    store: &Store,
-    held: &Held,
-    home: BorrowedFd<'_>,
-    refused: Box<setup::Refused>,
-    client: std::os::unix::net::UnixStream,
-) {
-    let setup::Refused { failure, mut state, auto_remove } = *refused;
-    let code = match failure.kind {
-        FailureKind::Setup => 128,
-        FailureKind::NotExecutable => 126,
-        FailureKind::NotFound => 127,
-    };
-    // docker keeps a container that never ran as "created".
-    state.status = Status::Created;
-    state.pid = 0;
-    state.exit_code = code;
-    state.error = failure.message.clone();
-    let mut client = Some(client);
-    end(order, store, held, home, auto_remove, &state, &mut |_| {
-        if let Some(client) = client.take() {
-            refuse(client, &failure);
-        }
-    });
 }
 
 fn refuse(mut client: std::os::unix::net::UnixStream, failure: &Failure) {

@@ -15,7 +15,7 @@ use crate::security;
 use crate::spec::container::{Options, ProcessSpec};
 use crate::sys;
 use crate::sys::path::adopt_fd;
-use crate::sys::process::pidfd_open;
+use crate::sys::process::{pidfd_open, read_letter};
 use crate::sys::signal::Signals;
 
 /// `argv[1]` of the role.
@@ -23,8 +23,10 @@ pub const ROLE: &str = "__exec-session";
 /// Descriptors the role inherits.
 pub const CLIENT: i32 = 3;
 pub const INIT: i32 = 4;
+/// A letter with the [`Order`] as JSON.
+pub const ORDER: i32 = 5;
 
-/// What the client decided; `argv[2]` of the role, as JSON.
+/// What the client decided.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     pub process: ProcessSpec,
@@ -36,10 +38,11 @@ pub struct Order {
 }
 
 /// The role.
-pub fn serve(order: &str) -> sys::Result<()> {
+pub fn serve() -> sys::Result<()> {
     let client = UnixStream::from(adopt_fd(CLIENT)?);
+    let order = read_letter(adopt_fd(ORDER)?)?;
     sys::signal::ignore_broken_pipe();
-    let order: Order = serde_json::from_str(order)
+    let order: Order = serde_json::from_str(&order)
         .map_err(|_| sys::Error::new("exec", "malformed order", nix::errno::Errno::EINVAL))?;
     let mut set = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {

@@ -19,7 +19,7 @@ use crate::rootfs::overlay::Overlay;
 use crate::rootfs::plan as rootfs_plan;
 use crate::runtime::channel::{InitMessage, LaunchFailure, LaunchFailureKind};
 use crate::runtime::init::{HostRoot, InitPlan, RootSource};
-use crate::runtime::parent::{Created, Creation, create};
+use crate::runtime::parent::{Created, Creation, Fuse, create};
 use crate::security;
 use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VERSION, Status};
 use crate::store::Store;
@@ -160,17 +160,15 @@ impl Attempt<'_> {
         self.write_files(&network, &host).map_err(|e| failure(&e))?;
         let pipes = self.pipes().map_err(|e| failure(&e))?;
         let (theirs, ours) = pipes.map_or((None, None), |(theirs, ours)| (Some(theirs), Some(ours)));
-        let (ready_read, ready_write) = pipe().map_err(|e| failure(&e))?;
-        let plan = self.init_plan(network.clone(), theirs, ready_read)?;
-        let creation = self.creation();
+        let (hand_over, receive) = sys::message::pair().map_err(|e| failure(&e))?;
+        let plan = self.init_plan(network.clone(), theirs, receive)?;
+        let creation = self.creation(hand_over);
         let created = create(&creation, plan).map_err(|e| failure(&e))?;
         let mut warnings = network.warnings.clone();
         let stack =
             userstack::start(&network, nix::unistd::Pid::from_raw(created.pid)).map_err(|e| failure(&e))?;
         if creation.fuse.is_some() {
-            self.await_fuse(&created, ready_write)?;
-        } else {
-            drop(ready_write);
+            await_fuse(&created)?;
         }
         state.ports = bound.iter().map(|port| port.published.clone()).collect();
         let report = self.forward(bound, &created).map_err(|e| failure(&e))?;
@@ -263,7 +261,7 @@ impl Attempt<'_> {
         &self,
         network: network_plan::Plan,
         pipes: Option<Three>,
-        ready: OwnedFd,
+        hand_over: OwnedFd,
     ) -> Result<InitPlan<'_>, Failure> {
         let options = &self.record.options;
         let security = security::plan(options, security::masks::thermal()).map_err(|e| failure(&e))?;
@@ -280,7 +278,7 @@ impl Attempt<'_> {
             (ImageUse::Host, _) => RootSource::Host(self.host_root().map_err(|e| failure(&e))?),
             (ImageUse::Stored { layers, .. }, Driver::Overlay) => RootSource::Native(self.overlay(layers)),
             (ImageUse::Stored { .. }, Driver::FuseOverlayfs(_)) => {
-                RootSource::Elsewhere { target: self.held.directory().join("root"), ready }
+                RootSource::Elsewhere { target: self.held.directory().join("root"), hand_over }
             }
         };
         Ok(InitPlan {
@@ -313,11 +311,16 @@ impl Attempt<'_> {
         })
     }
 
-    fn creation(&self) -> Creation<'_> {
+    fn creation(&self, hand_over: OwnedFd) -> Creation<'_> {
         let fuse = match (&self.record.image, &self.order.driver) {
             (ImageUse::Stored { layers, .. }, Driver::FuseOverlayfs(program)) => {
                 let overlay = Overlay { target: self.held.directory().join("root"), ..self.overlay(layers) };
-                Some((overlay.fuse_command(program), overlay.base.clone()))
+                Some(Fuse {
+                    command: overlay.fuse_command(program),
+                    base: overlay.base.clone(),
+                    target: overlay.target.clone(),
+                    hand_over,
+                })
             }
             _ => None,
         };
@@ -328,18 +331,6 @@ impl Attempt<'_> {
             host_network: self.record.options.network == crate::spec::container::NetworkMode::Host,
             fuse,
         }
-    }
-
-    /// The step becomes fuse-overlayfs, whose first process ends with 0 when the mount is there.
-    fn await_fuse(&self, created: &Created, ready: OwnedFd) -> Result<(), Failure> {
-        let ended = sys::process::wait_for(created.step).map_err(|e| failure(&e))?;
-        if ended != sys::process::Ended::Exited(0) {
-            let message =
-                format!("cannot mount the image's layers: fuse-overlayfs ended with status {}", ended.code());
-            return Err(Failure { kind: FailureKind::Setup, message });
-        }
-        nix::unistd::write(&ready, b"+").call("write", || "ready pipe".into()).map_err(|e| failure(&e))?;
-        Ok(())
     }
 
     fn await_ready(&self, created: &Created) -> Result<(Option<OwnedFd>, Vec<String>), Failure> {
@@ -378,6 +369,17 @@ impl Attempt<'_> {
                 exit_now(1)
             }
         }
+    }
+}
+
+/// The step ends with 0 once it has handed over what fuse-overlayfs mounted.
+fn await_fuse(created: &Created) -> Result<(), Failure> {
+    match sys::process::wait_for(created.step).map_err(|e| failure(&e))? {
+        sys::process::Ended::Exited(0) => Ok(()),
+        _ => Err(Failure {
+            kind: FailureKind::Setup,
+            message: "cannot mount the image's layers: fuse-overlayfs failed".into(),
+        }),
     }
 }
 

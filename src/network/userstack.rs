@@ -191,11 +191,6 @@ impl Running {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Readable once it is known whether the stack came up: for the monitor's poll.
-    pub fn ready_fd(&self) -> BorrowedFd<'_> {
-        self.ready.as_fd()
-    }
-
     /// Waits until the container's network works.
     ///
     /// slirp4netns that cannot confine itself on this host is started again without its own
@@ -234,13 +229,6 @@ impl Running {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether the process has ended by itself, and why; for a container that lost its network.
-    pub fn ended(&mut self) -> Option<StackError> {
-        let status = self.child.try_wait().ok().flatten()?;
-        let program = self.launch.program.clone();
-        Some(StackError::Failed { program, words: self.last_words(Some(status)) })
     }
 
     fn last_words(&mut self, status: Option<ExitStatus>) -> String {
@@ -335,7 +323,7 @@ mod tests {
         let mut running =
             start(&planned(&program, false), Pid::from_raw(1)).expect("start").expect("a stack");
         assert_eq!(running.wait_ready(Duration::from_secs(10)).expect("ready"), None);
-        assert!(running.ended().is_none());
+        assert!(running.child.try_wait().expect("our own child").is_none());
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Overlay {
         }
         mount_classic("overlay", &self.target, 0, options.as_bytes())?;
         let root = Root::open(&self.target)?;
-        Ok(root.as_fd().try_clone_to_owned().map_err(|_| sys::Error::last("dup", "overlay"))?)
+        root.as_fd().try_clone_to_owned().map_err(|_| sys::Error::last("dup", "overlay"))
     }
 
     fn options(&self) -> OsString {

@@ -22,10 +22,10 @@ use crate::sys::pty;
 #[derive(Debug)]
 pub enum RootSource {
     Native(Overlay),
-    /// Mounted on this directory by another process, once it says so on the pipe.
+    /// Mounted by another process, which hands the mount over; it goes onto this directory.
     Elsewhere {
         target: PathBuf,
-        ready: OwnedFd,
+        hand_over: OwnedFd,
     },
     /// The host's own files below a throw-away layer.
     Host(HostRoot),
@@ -138,12 +138,11 @@ fn mount_root(source: &RootSource) -> Result<(Root, Vec<String>), InitError> {
         RootSource::Native(overlay) => {
             Ok((Root::from_fd(overlay.mount_native().map_err(InitError::Overlay)?), Vec::new()))
         }
-        RootSource::Elsewhere { target, ready } => {
-            let mut word = [0];
-            match nix::unistd::read(ready, &mut word) {
-                Ok(1) => Ok((Root::open(target)?, Vec::new())),
-                _ => Err(InitError::NoRoot),
-            }
+        RootSource::Elsewhere { target, hand_over } => {
+            let (_, mut fds) = sys::message::receive(hand_over)?;
+            let mount = fds.pop().ok_or(InitError::NoRoot)?;
+            sys::mount::attach(&mount, Root::open(target)?)?;
+            Ok((Root::from_fd(mount), Vec::new()))
         }
         RootSource::Host(host) => {
             // A root to pivot into has to be a mount.

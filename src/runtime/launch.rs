@@ -203,6 +203,7 @@ fn become_init() -> Result<(), LaunchFailure> {
     // The monitor waits for the end of file on our copy of the channel; so does anybody who reads
     // a stream of the program.
     let _ = set_dumpable(false);
+    let _ = sys::process::set_name(c"docker-init");
     sys::process::close_all();
     loop {
         let Ok(signal) = all.wait() else { continue };

@@ -4,7 +4,7 @@
 //! monitor --fork--> step: joins the user's mapped namespace,
 //!                   clone3(CLONE_PARENT | all namespaces) --> init, a child of the monitor
 //!                   writes init's id maps, tells the monitor the pid, closes `mapped`,
-//!                   and ends (or becomes fuse-overlayfs in init's namespaces)
+//!                   and ends (with fuse-overlayfs: after it has handed the mount to init)
 //! ```
 
 use std::ffi::CString;
@@ -18,7 +18,9 @@ use super::channel::{InitEnd, MonitorEnd};
 use super::init::{self, InitPlan};
 use crate::sys;
 use crate::sys::error::Context;
-use crate::sys::namespace::{clone_sibling, join, write_map};
+use crate::sys::message;
+use crate::sys::mount::clone_tree;
+use crate::sys::namespace::{clone_sibling, join, unshare, write_map};
 use crate::sys::process::{Fork, Pid, SingleThreaded, exec, exit_now, fork, pidfd_open, put_at, set_ids};
 
 /// What the step needs besides init's plan.
@@ -30,8 +32,18 @@ pub struct Creation<'a> {
     pub maps: (String, String),
     pub single_id: bool,
     pub host_network: bool,
-    /// fuse-overlayfs' command, and the directory its relative paths start from.
-    pub fuse: Option<(Vec<CString>, PathBuf)>,
+    pub fuse: Option<Fuse>,
+}
+
+/// fuse-overlayfs for this container.
+#[derive(Debug)]
+pub struct Fuse {
+    pub command: Vec<CString>,
+    /// The directory its relative paths start from.
+    pub base: PathBuf,
+    pub target: PathBuf,
+    /// Where init receives the mount.
+    pub hand_over: OwnedFd,
 }
 
 /// A created, not yet running container process.
@@ -127,27 +139,59 @@ fn run_step(
         // Init's copy is what the monitor listens to; ours would hide its end.
         drop((channel, plan));
         match &creation.fuse {
-            Some((command, base)) => mount_fuse(pid, command, base, creation.single_id),
+            Some(fuse) => mount_fuse(pid, fuse, creation.single_id, proof),
             None => exit_now(0),
         }
     })();
     match tried {
-        Ok(never) => never,
+        Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-/// Becomes fuse-overlayfs in init's user and mount namespace, but not in its pid namespace, where
-/// the container could see and kill it. It goes to the background once the mount is there.
-fn mount_fuse(pid: Pid, command: &[CString], base: &PathBuf, single_id: bool) -> sys::Result<sys::Error> {
+/// Has fuse-overlayfs mount in a mount namespace of this step's own and hands the mount to init.
+///
+/// Not in init's mount namespace: its pivot_root would make the container's root the program's own
+/// (pivot_root(2) moves every process of the namespace), which then waits for itself. Not in its
+/// pid namespace either, where the container could see and kill it.
+fn mount_fuse(
+    pid: Pid,
+    fuse: &Fuse,
+    single_id: bool,
+    proof: SingleThreaded,
+) -> sys::Result<std::convert::Infallible> {
     let init = pidfd_open(pid)?;
-    join(&init, CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
+    join(&init, CloneFlags::CLONE_NEWUSER)?;
     set_ids(0, 0, if single_id { None } else { Some(&[]) })?;
-    nix::unistd::chdir(base).call("chdir", || format!("{base:?}"))?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    nix::unistd::chdir(&fuse.base).call("chdir", || format!("{:?}", fuse.base))?;
+    match fork(proof)? {
+        Fork::Child => {
+            let failed = exec_fuse(&fuse.command).err();
+            exit_now(if failed.is_some() { 127 } else { 0 })
+        }
+        // It goes to the background once the mount is there.
+        Fork::Parent(child) => match sys::process::wait_for(child)? {
+            sys::process::Ended::Exited(0) => {}
+            _ => exit_now(1),
+        },
+    }
+    let mount = clone_tree(nix::fcntl::AT_FDCWD, &fuse.target, false)?;
+    // Only init's copy shall keep the file system, and so the program, alive.
+    nix::mount::umount2(&fuse.target, nix::mount::MntFlags::MNT_DETACH)
+        .call("umount2", || format!("{:?}", fuse.target))?;
+    message::send(&fuse.hand_over, b"+", &[mount.as_fd()])?;
+    exit_now(0)
+}
+
+fn exec_fuse(command: &[CString]) -> sys::Result<std::convert::Infallible> {
     let null = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, nix::sys::stat::Mode::empty())
         .call("open", || "/dev/null".into())?;
     put_at(&null, 0)?;
     put_at(&null, 1)?;
+    put_at(&null, 2)?;
+    sys::process::cloexec_from(3)?;
+    sys::signal::unblock_all()?;
     let env = [c"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned()];
-    Ok(exec(&command[0], command, &env))
+    Err(exec(&command[0], command, &env))
 }

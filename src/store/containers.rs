@@ -76,7 +76,7 @@ impl Store {
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Err::<(), _>(error).at("read", &directory).unwrap_err().into()),
+            Err(error) => return Err(super::Error::io("read", &directory, error).into()),
         };
         Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
@@ -193,12 +193,12 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NoSuch(id.to_string()));
             }
-            Err(error) => return Err(Err::<(), _>(error).at("open", &path).unwrap_err().into()),
+            Err(error) => return Err(super::Error::io("open", &path, error).into()),
         };
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))) {
-            Ok(_) => Ok(Held { file, directory, id: id.clone() }),
+            Ok(_) => Ok(Held { _lock: file, directory, id: id.clone() }),
             Err(Errno::EAGAIN | Errno::EACCES) => Err(Error::Busy(id.short().to_owned())),
-            Err(errno) => Err(Err::<(), _>(errno).at("lock", &path).unwrap_err().into()),
+            Err(errno) => Err(super::Error::io("lock", &path, errno).into()),
         }
     }
 
@@ -240,7 +240,8 @@ impl Removed {
 /// A container whose lock is ours.
 #[derive(Debug)]
 pub struct Held {
-    file: File,
+    /// Keeps the lock: it lives while any copy of this descriptor does.
+    _lock: File,
     directory: PathBuf,
     id: ContainerId,
 }
@@ -274,11 +275,6 @@ impl Held {
     pub fn directory(&self) -> &Path {
         &self.directory
     }
-
-    /// The locked file: the lock lives while any copy of this descriptor does.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
 }
 
 fn whole(kind: i32) -> libc::flock {
@@ -304,7 +300,7 @@ fn read_state_file(directory: &Path) -> Result<Option<ContainerState>, Error> {
         // An empty or torn file is what a power cut may leave of an unsynced one: never started.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Err::<(), _>(error).at("read", &path).unwrap_err().into()),
+        Err(error) => Err(super::Error::io("read", &path, error).into()),
     }
 }
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::subid::{Range, ranges_of, user_name};
 use crate::config::Config;
+use crate::sys::Result as SysResult;
 use crate::sys::namespace::write_map;
 use crate::sys::process::{Ended, Pid, Spawn, spawn, wait_for};
-use crate::sys::{Result as SysResult, path::fd_path};
 
 /// Subordinate ranges behind the ids from 1 on; id 0 is the user. Empty: single-id mode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,11 +175,6 @@ impl Helper {
         let _ = std::io::Read::read_to_string(&mut self.errors, &mut said);
         Err(format!("{} failed: {}", self.name, said.trim()))
     }
-}
-
-/// The path of an open user namespace, for programs that want one.
-pub fn namespace_path(fd: impl std::os::fd::AsFd) -> String {
-    fd_path(fd)
 }
 
 #[cfg(test)]

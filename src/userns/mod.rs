@@ -15,6 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -92,7 +93,8 @@ pub fn mapped(config: &Config) -> Result<Mapped, Error> {
     let lock_path = config.runtime.join("home.lock");
     let runtime_error = |source| Error::Runtime { path: lock_path.clone(), source };
     let lock = File::create(&lock_path).map_err(runtime_error)?;
-    lock.lock().map_err(runtime_error)?;
+    let _lock =
+        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| runtime_error(errno.into()))?;
     // Somebody else may have made it while we waited.
     if let Some(found) = find(&file, &wanted) {
         return Ok(found);

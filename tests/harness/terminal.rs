@@ -50,7 +50,7 @@ impl Terminal {
         let shared = Arc::clone(&screen);
         let closed = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&closed);
-        let mut output = File::from(master.try_clone().expect("a descriptor"));
+        let mut output = master.try_clone().expect("a descriptor");
         let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while !stop.load(Ordering::Relaxed) {

@@ -10,7 +10,7 @@ use crate::monitor::session;
 use crate::spec::container::{NetworkMode, ProcessSpec};
 use crate::spec::env::merge;
 use crate::store::containers::Container;
-use crate::sys::process::{pidfd_open, spawn_role, start_time};
+use crate::sys::process::{letter, pidfd_open, spawn_role, start_time};
 
 #[derive(Debug)]
 pub struct Request {
@@ -40,8 +40,10 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     let order =
         serde_json::to_string(&order(engine, &container, &request)?).expect("plain data always serialises");
     let (ours, theirs) = UnixStream::pair().map_err(Error::Connection)?;
-    let inherit = [(theirs.as_fd(), session::CLIENT), (init.as_fd(), session::INIT)];
-    spawn_role(session::ROLE, &[&order], &inherit).map_err(Error::Monitor)?;
+    let order = letter(&order).map_err(Error::Monitor)?;
+    let inherit =
+        [(theirs.as_fd(), session::CLIENT), (init.as_fd(), session::INIT), (order.as_fd(), session::ORDER)];
+    spawn_role(session::ROLE, &[], &inherit).map_err(Error::Monitor)?;
     drop(theirs);
     if request.detach {
         wait_started(engine, ours)?;

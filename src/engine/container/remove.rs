@@ -55,10 +55,7 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
         Err(containers::Error::NoSuch(_)) => return Ok(()),
         result => result?,
     };
-    let removed = match engine.store.withdraw_container(&held) {
-        Ok(removed) => removed,
-        Err(error) => return Err(error.into()),
-    };
+    let removed = engine.store.withdraw_container(&held)?;
     removed.delete(engine.namespace()?)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::monitor::protocol::{Failure, FailureKind};
 use crate::monitor::{self, Order};
 use crate::store::containers::{self, Container};
-use crate::sys::process::spawn_role;
+use crate::sys::process::{letter, spawn_role};
 
 #[derive(Debug)]
 pub struct AttachOptions {
@@ -96,8 +96,10 @@ pub(super) fn launch(engine: &Engine, container: &Container, attached: bool) -> 
     };
     let order = serde_json::to_string(&order).expect("plain data always serialises");
     let (ours, theirs) = UnixStream::pair().map_err(Error::Connection)?;
-    let inherit = [(theirs.as_fd(), monitor::CLIENT), (mapped.fd(), monitor::HOME)];
-    spawn_role(monitor::ROLE, &[&order], &inherit).map_err(Error::Monitor)?;
+    let order = letter(&order).map_err(Error::Monitor)?;
+    let inherit =
+        [(theirs.as_fd(), monitor::CLIENT), (mapped.fd(), monitor::HOME), (order.as_fd(), monitor::ORDER)];
+    spawn_role(monitor::ROLE, &[], &inherit).map_err(Error::Monitor)?;
     Ok(ours)
 }
 

@@ -76,10 +76,6 @@ impl Target {
         }
     }
 
-    pub(super) fn keeps_source(&self) -> bool {
-        self.keeps_source
-    }
-
     /// Prepares the network namespace for sockets with foreign sources. IPv6 is not required.
     ///
     /// # Errors
