@@ -80,7 +80,7 @@ fn names_and_connections_work_with_each_stack() {
     let sea = Sea::new();
     for stack in ["slirp4netns", "pasta", "default"] {
         let network: &[&str] = if stack == "default" { &[] } else { &["--network", stack] };
-        let script = format!("wget -T 10 -qO- http://lighthouse.test/{}/resolv.conf", sea.name);
+        let script = format!("timeout 10 wget -qO- http://lighthouse.test/{}/resolv.conf", sea.name);
         let name = image("tiny");
         let line = [&["run", "--rm"], network, &[&name, "sh", "-c", &script]].concat();
         sea.coracle(&env, &line).success().says("nameserver 192.0.2.53\n");
@@ -98,7 +98,8 @@ fn the_hosts_loopback_is_not_reached() {
     for stack in ["slirp4netns", "pasta"] {
         for address in ["10.0.2.2", "127.0.0.1", "192.0.2.1"] {
             let url = format!("http://{address}:81/");
-            let line = ["run", "--rm", "--network", stack, &image("tiny"), "wget", "-T", "3", "-qO-", &url];
+            let line =
+                ["run", "--rm", "--network", stack, &image("tiny"), "timeout", "3", "wget", "-qO-", &url];
             sea.coracle(&env, &line).code(1);
         }
     }
