@@ -2,6 +2,7 @@
 //! is not loopback and a name server that knows one name.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::harness::{Env, Output, image, machine};
 
@@ -19,13 +20,14 @@ fn ip(args: &[&str]) {
 impl Sea {
     fn new() -> Sea {
         machine::needs_root();
-        let name = format!("sea{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sea{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         std::fs::create_dir_all(format!("/etc/netns/{name}")).unwrap();
         std::fs::write(format!("/etc/netns/{name}/resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
         ip(&["netns", "add", &name]);
         let inside = |args: &[&str]| ip(&["-n", &name].iter().chain(args).copied().collect::<Vec<_>>());
         inside(&["link", "set", "lo", "up"]);
-        inside(&["link", "add", "far", "type", "dummy"]);
+        inside(&["tuntap", "add", "far", "mode", "tap"]);
         inside(&["addr", "add", "192.0.2.53/24", "dev", "far"]);
         inside(&["link", "set", "far", "up"]);
         inside(&["route", "add", "default", "dev", "far"]);
