@@ -116,6 +116,15 @@ fn after_a_power_cut_everything_is_whole() {
 }
 
 #[test]
+fn the_name_of_a_lost_container_of_rm_is_free() {
+    let env = Env::with_tiny();
+    env.coracle(["run", "-d", "--rm", "--name", "c1", "tiny", "sleep", "1000"]).success();
+    env.kill_all();
+    env.coracle(["run", "--rm", "--name", "c1", "tiny", "echo", "fine"]).success().says("fine\n");
+    env.coracle(["ps", "-aq"]).success().says("");
+}
+
+#[test]
 fn a_boot_id_of_another_boot_means_not_running() {
     let env = Env::with_tiny();
     env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "1000"]).success();

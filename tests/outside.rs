@@ -6,6 +6,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::harness::{Env, Output, image, machine};
 
+/// Knows the address of lighthouse.test, and that nothing else has one.
+const NAME_SERVER: &str = "
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('192.0.2.53', 53))
+while True:
+    query, client = server.recvfrom(512)
+    question = query[12:query.index(0, 12) + 5]
+    exists = question.startswith(b'\\x0alighthouse\\x04test\\x00')
+    known = exists and question.endswith(b'\\0\\1\\0\\1')
+    head = query[:2] + (b'\\x81\\x80' if exists else b'\\x81\\x83') + b'\\0\\1\\0' + bytes([known]) + b'\\0\\0\\0\\0'
+    answer = b'\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x3c\\0\\4' + bytes([192, 0, 2, 53]) if known else b''
+    server.sendto(head + question + answer, client)
+";
+
 /// A network namespace with one far host: name server and web server on 192.0.2.53.
 struct Sea {
     name: String,
@@ -32,22 +47,16 @@ impl Sea {
         inside(&["link", "set", "far", "up"]);
         inside(&["route", "add", "default", "dev", "far"]);
         let mut sea = Sea { name, servers: Vec::new() };
-        sea.serve(
-            &["busybox", "dnsd", "-c", "/proc/self/fd/0", "-i", "192.0.2.53"],
-            "lighthouse.test 192.0.2.53\n",
-        );
-        sea.serve(&["busybox", "httpd", "-f", "-p", "192.0.2.53:80", "-h", "/etc/netns"], "");
+        sea.serve(&["/usr/bin/python3", "-c", NAME_SERVER]);
+        sea.serve(&["busybox", "httpd", "-f", "-p", "192.0.2.53:80", "-h", "/etc/netns"]);
         sea
     }
 
-    fn serve(&mut self, command: &[&str], input: &str) {
-        let file = std::env::temp_dir().join(format!("{}-input", self.name));
-        std::fs::write(&file, input).unwrap();
-        let stdin = std::fs::File::open(&file).unwrap();
+    fn serve(&mut self, command: &[&str]) {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.name])
             .args(command)
-            .stdin(stdin)
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -71,7 +80,6 @@ impl Drop for Sea {
         }
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
         let _ = std::fs::remove_dir_all(format!("/etc/netns/{}", self.name));
-        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("{}-input", self.name)));
     }
 }
 
@@ -84,9 +92,9 @@ fn names_and_connections_work_with_each_stack() {
         let network: &[&str] = if stack == "default" { &[] } else { &["--network", stack] };
         let script = format!("timeout 10 wget -qO- http://lighthouse.test/{}/resolv.conf", sea.name);
         let name = image("tiny");
-        let line = [&["run", "--rm"], network, &[&name, "sh", "-c", &script]].concat();
+        let line = [&["run", "--rm", "--init"], network, &[&name, "sh", "-c", &script]].concat();
         sea.coracle(&env, &line).success().says("nameserver 192.0.2.53\n");
-        let line = [&["run", "--rm"], network, &[&name, "nslookup", "rock.test"]].concat();
+        let line = [&["run", "--rm", "--init"], network, &[&name, "nslookup", "rock.test"]].concat();
         sea.coracle(&env, &line).code(1);
     }
 }
@@ -96,13 +104,24 @@ fn the_hosts_loopback_is_not_reached() {
     let env = Env::new();
     env.coracle(["pull", "-q", &image("tiny")]).success();
     let mut sea = Sea::new();
-    sea.serve(&["busybox", "httpd", "-f", "-p", "127.0.0.1:81", "-h", "/etc/netns"], "");
+    sea.serve(&["busybox", "httpd", "-f", "-p", "127.0.0.1:81", "-h", "/etc/netns"]);
     for stack in ["slirp4netns", "pasta"] {
         for address in ["10.0.2.2", "127.0.0.1", "192.0.2.1"] {
             let url = format!("http://{address}:81/");
-            let line =
-                ["run", "--rm", "--network", stack, &image("tiny"), "timeout", "3", "wget", "-qO-", &url];
-            sea.coracle(&env, &line).code(1);
+            let line = [
+                "run",
+                "--rm",
+                "--init",
+                "--network",
+                stack,
+                &image("tiny"),
+                "timeout",
+                "3",
+                "wget",
+                "-qO-",
+                &url,
+            ];
+            sea.coracle(&env, &line).failed();
         }
     }
 }

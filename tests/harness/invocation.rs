@@ -280,6 +280,13 @@ impl Output {
         self.status.success().then(|| String::from_utf8_lossy(&self.stdout).into_owned())
     }
 
+    /// Ended with anything but 0.
+    #[track_caller]
+    pub fn failed(self) -> Said {
+        assert!(!self.status.success(), "expected a failure: {self:?}");
+        Said(self)
+    }
+
     /// Ended by this signal.
     #[track_caller]
     pub fn killed_by(self, signal: Signal) -> Said {

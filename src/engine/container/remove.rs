@@ -3,7 +3,8 @@
 use super::control::{self, ask, hold_ended};
 use crate::engine::Engine;
 use crate::monitor::protocol::Request;
-use crate::store::containers;
+use crate::spec::container::Status;
+use crate::store::containers::{self, Container};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,4 +59,20 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
     let removed = engine.store.withdraw_container(&held)?;
     removed.delete(engine.namespace()?)?;
     Ok(())
+}
+
+/// Removes those containers of `--rm` whose monitor was killed before it could: they have ended and
+/// nobody holds them. Returns the others. One that cannot be removed now is left for the next try.
+pub fn sweep_abandoned(engine: &Engine, containers: Vec<Container>) -> Vec<Container> {
+    let abandoned = |container: &Container| {
+        container.record.options.auto_remove && container.state.status == Status::Exited
+    };
+    let (gone, kept): (Vec<_>, Vec<_>) = containers.into_iter().partition(abandoned);
+    for container in gone {
+        let Ok(held) = engine.store.hold_container(&container.record.id) else { continue };
+        let Ok(removed) = engine.store.withdraw_container(&held) else { continue };
+        // Its files are out of sight; the next sweep takes what is left of them.
+        let _ = engine.namespace().map(|namespace| removed.delete(namespace));
+    }
+    kept
 }

@@ -2,6 +2,7 @@
 
 use super::attach::Streams;
 use super::create::{CidFile, ImageView, Request, plan};
+use super::remove::sweep_abandoned;
 use super::start::{Error, launch, wait_started, watch};
 use crate::engine::Engine;
 use crate::monitor::log::now;
@@ -80,7 +81,15 @@ fn still_there(engine: &Engine, container: &Container) -> Result<(), Error> {
 fn store(engine: &Engine, request: &Request, record: &ContainerRecord) -> Result<String, Error> {
     let durable = !record.options.auto_remove;
     if let Some(name) = &request.name {
-        engine.store.create_container(record, name.as_str(), durable)?;
+        let create = || engine.store.create_container(record, name.as_str(), durable);
+        match create() {
+            // Its holder may be a container of `--rm` whose monitor was killed.
+            Err(containers::Error::NameTaken { .. }) => {
+                sweep_abandoned(engine, engine.store.containers()?);
+                create()?;
+            }
+            result => result?,
+        }
         return Ok(name.as_str().to_owned());
     }
     let mut attempt = 0;
