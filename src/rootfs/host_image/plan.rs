@@ -36,6 +36,9 @@ const PSEUDO: [&str; 17] = [
 /// Directories deeper than this with mounts below them are left empty.
 const DEPTH: usize = 6;
 
+/// The names in a directory, or why it cannot be listed.
+pub type Listing = io::Result<Vec<(OsString, FileKind)>>;
+
 /// Divides the host's files into parts, parents first and sorted by name.
 ///
 /// `mountinfo` is the text of proc_pid_mountinfo(5). `exclude` names directories to hide, by absolute paths without
@@ -46,7 +49,7 @@ const DEPTH: usize = 6;
 pub fn plan(
     mountinfo: &str,
     exclude: &[PathBuf],
-    entries: &dyn Fn(&Path) -> io::Result<Vec<(OsString, FileKind)>>,
+    entries: &dyn Fn(&Path) -> Listing,
 ) -> Result<Vec<Part>, Error> {
     let planner = Planner { mounts: mount_points(mountinfo), exclude, entries };
     let mut parts = Vec::new();
@@ -60,7 +63,7 @@ struct Planner<'a> {
     /// Mount points and their file system types; of mounts stacked on one point the last is the visible one.
     mounts: Vec<(PathBuf, String)>,
     exclude: &'a [PathBuf],
-    entries: &'a dyn Fn(&Path) -> io::Result<Vec<(OsString, FileKind)>>,
+    entries: &'a dyn Fn(&Path) -> Listing,
 }
 
 impl Planner<'_> {
@@ -148,7 +151,7 @@ fn unescape(field: &str) -> PathBuf {
 }
 
 /// Lists a directory of this host, for [`plan`]. A name that vanishes meanwhile is left out.
-pub fn host_entries(dir: &Path) -> io::Result<Vec<(OsString, FileKind)>> {
+pub fn host_entries(dir: &Path) -> Listing {
     let mut listed = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
