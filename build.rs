@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arch = target::Arch::from_rust(&target)
         .ok_or_else(|| format!("coracle has no seccomp profile for {target}, only for x86_64 and aarch64"))?;
     let profile = Profile::parse(PROFILE, &std::fs::read_to_string(PROFILE)?)?;
-    let asked = profile.capabilities_asked();
+    let asked = capabilities_asked(&profile);
 
     let mut source = format!(
         "/// The capabilities that change the default filter.\npub const ASKED: u64 = {:#x};\n\
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         asked.bits(),
         profile.flags
     );
-    for held in usual_sets().map(|set| set.only(asked)) {
+    for held in usual_sets().map(|set| set.without(CapabilitySet::ALL.without(asked))) {
         // The profile asks about no kernel version: every kernel that coracle can use is new enough.
         let host = Host { arch, caps: held, kernel: (5, 11) };
         let path = out.join(format!("seccomp-{:x}.bpf", held.bits()));
@@ -57,6 +57,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     source.push_str("];\n");
     std::fs::write(out.join("seccomp.rs"), source)?;
     Ok(())
+}
+
+/// The capabilities that any condition asks about: sets that agree on these get the same filter.
+fn capabilities_asked(profile: &Profile) -> CapabilitySet {
+    let conditions = profile.rules.iter().flat_map(|rule| [&rule.includes, &rule.excludes]);
+    conditions.flat_map(|c| &c.caps).filter_map(|name| caps::number(name)).collect()
 }
 
 fn usual_sets() -> impl Iterator<Item = CapabilitySet> {

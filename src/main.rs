@@ -21,19 +21,32 @@ mod userns;
 
 use std::process::ExitCode;
 
+use std::path::Path;
+
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|role| role == store::worker::ROLE) {
-        return id_worker();
-    }
     let argv: Vec<_> = std::env::args_os().skip(1).collect();
-    cli::main(&argv)
+    let first = argv.first().and_then(|word| word.to_str()).unwrap_or_default();
+    if !first.starts_with("__") {
+        return cli::main(&argv);
+    }
+    let argument = argv.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    // Started by way of /proc/self/exe, a role would be called "exe".
+    let _ = sys::process::set_name(c"coracle");
+    let done = match first {
+        monitor::ROLE => monitor::serve(),
+        monitor::session::ROLE => monitor::session::serve(),
+        userns::home::ROLE => userns::home::serve(Path::new(argument)),
+        rootfs::driver::ROLE => rootfs::driver::probe(Path::new(argument)),
+        store::worker::ROLE => id_worker(),
+        _ => return cli::main(&argv),
+    };
+    // A role's client hears of a failure over its socket; this is for who traces it.
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The id worker's control socket is its standard input.
-fn id_worker() -> ExitCode {
+fn id_worker() -> sys::Result<()> {
     use std::os::fd::AsFd;
-    match std::io::stdin().as_fd().try_clone_to_owned().map(store::worker::serve) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    let control = std::io::stdin().as_fd().try_clone_to_owned();
+    store::worker::serve(control.map_err(|_| sys::Error::last("dup", "stdin"))?)
 }

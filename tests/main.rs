@@ -24,6 +24,7 @@ mod container {
 mod image {
     mod images;
     mod import;
+    mod inspect;
     mod layers;
     mod pull;
     mod rmi;

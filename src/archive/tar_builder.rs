@@ -2,7 +2,7 @@
 //! directory to unpack them into.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::tarsplit;
 use super::unpack::{Error, Options, Owners, Summary, Whiteouts, unpack};
@@ -236,8 +236,4 @@ pub(super) fn refused(tar: Tar) -> (Target, Error) {
     let target = Target::new();
     let error = target.unpack(&tar.end()).expect_err("refused");
     (target, error)
-}
-
-pub(super) fn exists(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok()
 }

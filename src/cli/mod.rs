@@ -46,7 +46,7 @@ impl Context {
     /// The engine, opened when a verb first needs it.
     pub fn engine(&self) -> Result<&Engine, CommandError> {
         if self.engine.get().is_none() {
-            let engine = Engine::open().map_err(CommandError::failure)?;
+            let engine = Engine::open(|text| Ui.warning(text)).map_err(CommandError::failure)?;
             let _ = self.engine.set(engine);
         }
         Ok(self.engine.get().expect("it was just set"))

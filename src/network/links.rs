@@ -4,19 +4,18 @@
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::SockaddrStorage;
-
 use super::plan::{HostNetwork, Plan, Stack, Tools};
+use crate::spec::container::NetworkMode;
 use crate::sys;
-use crate::sys::error::Context;
 use crate::sys::netlink::RouteSocket;
 
-/// An address of the documentation range (RFC 5737): stands for "somewhere outside". No packet
-/// is ever sent to it.
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// Addresses of the documentation ranges (RFC 5737, RFC 3849): they stand for "somewhere
+/// outside". No packet is ever sent to them.
+pub(super) const OUTSIDE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+pub(super) const OUTSIDE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
 /// Where programs are looked for after `PATH`: a user's often lacks these.
 const MORE_PROGRAMS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/sbin", "/bin"];
@@ -24,8 +23,10 @@ const MORE_PROGRAMS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/sbin", "/bin"];
 /// The device name both stacks give the container, as docker does.
 pub const DEVICE: &str = "eth0";
 
-/// Packets that may wait in the device's queue. pasta's senders overrun the kernel's 1000 at
-/// this packet size, and lost packets cost more than half of its speed outwards.
+/// The largest packet on the way into the container: 64 KiB less the headers, in words.
+pub(super) const MTU: u32 = 65520;
+
+/// Packets that may wait for pasta. The kernel's 1000 are overrun by a single sender.
 const PASTA_QUEUE: u32 = 10_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -36,21 +37,25 @@ pub enum LinkError {
     Sysctl { path: PathBuf, value: String, source: io::Error },
 }
 
-/// Brings up the loopback device of the caller's network namespace (init's first network step),
-/// and puts the container's address on it when there is no other device to carry it.
-pub fn loopback_up(plan: &Plan) -> Result<(), LinkError> {
-    let socket = RouteSocket::open()?;
-    socket.loopback_up()?;
-    if let Some(address) = plan.address().filter(|_| plan.address_on_loopback) {
-        socket.add_loopback_address(IpAddr::V4(address))?;
-    }
-    Ok(())
+/// Brings up the loopback device of the caller's network namespace: init's first network step.
+pub fn loopback_up() -> Result<(), LinkError> {
+    Ok(RouteSocket::open()?.loopback_up()?)
 }
 
-/// What only works once the stack's device is there: called by init after the stack is ready.
-pub fn tune_device(plan: &Plan) -> Result<(), LinkError> {
-    if let Stack::Pasta(_) = plan.stack {
-        RouteSocket::open()?.set_queue_length(DEVICE, PASTA_QUEUE)?;
+/// What waits for the stack: called by init once it is known whether the stack came up (`true`
+/// without one), just before the program runs.
+///
+/// pasta was told a small packet size (see `userstack`), which it announces for packets that
+/// leave; those that arrive may be as large as the device takes. Where no device carries the
+/// container's address, loopback does, for the sake of published ports.
+pub fn after_stack(plan: &Plan, came_up: bool) -> Result<(), LinkError> {
+    let on_loopback = plan.address_on_loopback || (plan.publish && !came_up);
+    if let Some(address) = plan.address().filter(|_| on_loopback) {
+        RouteSocket::open()?.add_loopback_address(IpAddr::V4(address))?;
+    } else if let Stack::Pasta(_) = plan.stack
+        && came_up
+    {
+        RouteSocket::open()?.tune(DEVICE, MTU, PASTA_QUEUE)?;
     }
     Ok(())
 }
@@ -106,67 +111,32 @@ pub fn find_tools(path: &OsStr) -> Tools {
 
 /// Looks at the network of the calling process.
 pub fn host_network() -> Result<HostNetwork, LinkError> {
-    let mut host = HostNetwork { outbound: outbound_address(), ..HostNetwork::default() };
-    for interface in nix::ifaddrs::getifaddrs().call("getifaddrs", String::new)? {
-        let Some(address) = interface.address.as_ref().and_then(internet) else { continue };
-        let prefix = interface.netmask.as_ref().and_then(internet).map_or(0, prefix_length);
-        host.addresses.push((address, prefix));
+    let socket = RouteSocket::open()?;
+    let v4 = socket.way_to(OUTSIDE_V4)?.and_then(|way| way.source);
+    let outbound = v4.and_then(|ip| match ip {
+        IpAddr::V4(ip) => Some(ip).filter(|ip| !ip.is_loopback()),
+        IpAddr::V6(_) => None,
+    });
+    // A kernel without IPv6 refuses to answer.
+    let ipv6 = socket.way_to(OUTSIDE_V6).ok().flatten().is_some_and(|way| way.gateway.is_some());
+    Ok(HostNetwork { addresses: socket.addresses()?, outbound, ipv6 })
+}
+
+/// What [`plan`](super::plan::plan) needs to know for `mode`, and no more: nothing is looked at
+/// for a container without a network of its own. `path`: a `PATH` value.
+pub fn survey(mode: &NetworkMode, path: &OsStr) -> Result<(Tools, HostNetwork), LinkError> {
+    match mode {
+        NetworkMode::None | NetworkMode::Host => Ok((Tools::default(), HostNetwork::default())),
+        NetworkMode::Default | NetworkMode::Slirp4netns | NetworkMode::Pasta => {
+            Ok((find_tools(path), host_network()?))
+        }
     }
-    let routes = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    host.ipv6 = has_ipv6_default(&routes);
-    Ok(host)
-}
-
-fn internet(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-}
-
-fn prefix_length(mask: IpAddr) -> u8 {
-    let ones = match mask {
-        IpAddr::V4(mask) => u32::from(mask).leading_ones(),
-        IpAddr::V6(mask) => u128::from(mask).leading_ones(),
-    };
-    u8::try_from(ones).unwrap_or(0)
-}
-
-/// The source address the kernel would use for the outside. Connecting a datagram socket picks
-/// it and sends nothing.
-fn outbound_address() -> Option<Ipv4Addr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((OUTSIDE, 9)).ok()?;
-    match socket.local_addr().ok()? {
-        SocketAddr::V4(v4) => Some(*v4.ip()).filter(|ip| !ip.is_loopback()),
-        SocketAddr::V6(_) => None,
-    }
-}
-
-/// A default route by way of a real device, in the form of /proc/net/ipv6_route.
-fn has_ipv6_default(routes: &str) -> bool {
-    routes.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        matches!(fields[..], [destination, "00", .., device]
-            if destination.bytes().all(|b| b == b'0') && device != "lo")
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::plan::plan;
     use super::*;
-    use crate::spec::container::NetworkMode;
-
-    #[test]
-    fn an_unreachable_default_route_is_none() {
-        let real = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-                    fd000000000000000000000000000001 00000400 00000002 00000000 00000003     eth0\n";
-        let none = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-                    00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n\
-                    fd000000000000000000000000000000 40 00000000000000000000000000000000 00 \
-                    00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n";
-        assert!(has_ipv6_default(real));
-        assert!(!has_ipv6_default(none));
-    }
 
     #[test]
     fn ping_is_allowed_up_to_the_highest_mapped_group() {
@@ -185,6 +155,14 @@ mod tests {
         let host = host_network().expect("host");
         let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
         assert!(host.addresses.contains(&loopback), "{host:?}");
+        let own = |ip: Ipv4Addr| host.addresses.iter().any(|(address, _)| *address == IpAddr::V4(ip));
+        assert!(host.outbound.is_none_or(own), "{host:?}");
+    }
+
+    #[test]
+    fn nothing_is_looked_at_without_a_network_of_its_own() {
+        let seen = survey(&NetworkMode::None, OsStr::new("/usr/bin")).expect("survey");
+        assert_eq!(seen, (Tools::default(), HostNetwork::default()));
     }
 
     #[test]

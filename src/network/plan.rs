@@ -108,6 +108,8 @@ pub struct Plan {
     pub subnet: Subnet,
     /// Give the container IPv6 as well.
     pub ipv6: bool,
+    /// The stack was not asked for by name: the container may start without it.
+    pub optional: bool,
     /// Publish ports: bind them and start the forwarder.
     pub publish: bool,
     /// Put the container's address on its loopback device: there is no stack to bring a device,
@@ -124,6 +126,17 @@ impl Plan {
     pub fn address(&self) -> Option<Ipv4Addr> {
         let own = self.has_stack() || self.address_on_loopback;
         own.then(|| self.subnet.container())
+    }
+
+    /// The plan to go on with when the stack did not come up after all; `None` when it was asked
+    /// for by name, and the container must not start.
+    pub fn without_stack(&self, why: &str) -> Option<Plan> {
+        if !self.optional {
+            return None;
+        }
+        let mut plan = Plan { stack: Stack::None, ipv6: false, ..self.clone() };
+        degrade(&mut plan, why, self.publish);
+        Some(plan)
     }
 
     /// A process has to be started for the container's network.
@@ -161,6 +174,7 @@ pub fn plan(
         stack: Stack::None,
         subnet: Subnet::choose(&host.addresses),
         ipv6: false,
+        optional: *mode == NetworkMode::Default,
         publish: false,
         address_on_loopback: false,
         warnings: Vec::new(),
@@ -264,6 +278,17 @@ mod tests {
         let plan = decide(NetworkMode::Default, "8080:80", &tools(false, false, true)).expect("plan");
         assert!(plan.publish && plan.address_on_loopback && !plan.ipv6);
         assert_eq!(plan.address(), Some(Ipv4Addr::new(10, 0, 2, 100)));
+    }
+
+    #[test]
+    fn a_stack_that_fails_is_lost_or_fatal() {
+        let tools = tools(true, true, true);
+        let chosen = decide(NetworkMode::Default, "8080:80", &tools).expect("plan");
+        let left = chosen.without_stack("no device for you").expect("plan");
+        assert_eq!((left.stack.name(), left.publish, left.address_on_loopback), ("none", true, true));
+        assert_eq!(left.lost, ["outgoing connections: no device for you"]);
+        let named = decide(NetworkMode::Slirp4netns, "8080:80", &tools).expect("plan");
+        assert_eq!(named.without_stack("no device for you"), None);
     }
 
     #[test]

@@ -25,15 +25,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, pipe2};
 
-use super::links::DEVICE;
+use super::links::{DEVICE, MTU};
 use super::plan::{Plan, Stack, Subnet};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::lifeline::{Lifeline, Slack, set_inheritable};
 
-/// Both stacks move large packets best: 65520 is the most that leaves room for their headers
-/// in 64 KiB. TCP sees a path without loss either way.
-const MTU: u32 = 65520;
+/// The segment size pasta asks TCP senders in the container for, as a packet size. With large
+/// ones a lost packet is noticed by a timer only, for too few follow it: that took transfers
+/// outwards down to 0.01-0.1 Gbit/s.
+const PASTA_MTU: u32 = 1500;
 /// The part of its last words that goes into an error.
 const LAST_WORDS: usize = 1000;
 
@@ -56,8 +57,8 @@ pub struct Running {
     launch: Launch,
     child: Child,
     ready: OwnedFd,
-    #[expect(dead_code, reason = "held for what closing it does")]
-    leash: Leash,
+    /// Held for what closing it does.
+    _leash: Leash,
     stderr: File,
 }
 
@@ -103,14 +104,14 @@ impl Launch {
             let slack = Slack::new()?;
             let arguments = self.pasta_arguments(ready_write.as_raw_fd());
             let child = self.run(arguments, &stderr, &[ready_write.as_fd(), slack.child_end()])?;
-            let mut running = Running { launch: self, child, ready, leash: Leash::None, stderr };
-            running.leash = Leash::Killed { _lifeline: slack.tie(running.pid())? };
+            let mut running = Running { launch: self, child, ready, _leash: Leash::None, stderr };
+            running._leash = Leash::Killed { _lifeline: slack.tie(running.pid())? };
             return Ok(running);
         }
         let (exit_read, exit) = pipe()?;
         let arguments = self.slirp4netns_arguments(ready_write.as_raw_fd(), exit_read.as_raw_fd());
         let child = self.run(arguments, &stderr, &[ready_write.as_fd(), exit_read.as_fd()])?;
-        Ok(Running { launch: self, child, ready, leash: Leash::Exit { _write: exit }, stderr })
+        Ok(Running { launch: self, child, ready, _leash: Leash::Exit { _write: exit }, stderr })
     }
 
     fn run(
@@ -168,7 +169,7 @@ impl Launch {
         .map(str::to_owned)
         .to_vec();
         arguments.extend([
-            format!("--mtu={MTU}"),
+            format!("--mtu={PASTA_MTU}"),
             format!("--pid=/proc/self/fd/{ready}"),
             format!("--ns-ifname={DEVICE}"),
             format!("--address={}", subnet.container()),
@@ -188,11 +189,6 @@ impl Launch {
 impl Running {
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
-    }
-
-    /// Readable once it is known whether the stack came up: for the monitor's poll.
-    pub fn ready_fd(&self) -> BorrowedFd<'_> {
-        self.ready.as_fd()
     }
 
     /// Waits until the container's network works.
@@ -233,13 +229,6 @@ impl Running {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether the process has ended by itself, and why; for a container that lost its network.
-    pub fn ended(&mut self) -> Option<StackError> {
-        let status = self.child.try_wait().ok().flatten()?;
-        let program = self.launch.program.clone();
-        Some(StackError::Failed { program, words: self.last_words(Some(status)) })
     }
 
     fn last_words(&mut self, status: Option<ExitStatus>) -> String {
@@ -334,7 +323,7 @@ mod tests {
         let mut running =
             start(&planned(&program, false), Pid::from_raw(1)).expect("start").expect("a stack");
         assert_eq!(running.wait_ready(Duration::from_secs(10)).expect("ready"), None);
-        assert!(running.ended().is_none());
+        assert!(running.child.try_wait().expect("our own child").is_none());
     }
 
     #[test]

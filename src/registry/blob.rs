@@ -66,11 +66,6 @@ impl<'a> BlobReader<'a> {
         Ok(reader)
     }
 
-    /// The blob's size in bytes.
-    pub fn size(&self) -> u64 {
-        self.blob.size
-    }
-
     fn connect(&self) -> Result<Stream> {
         let path = format!("/v2/{}/blobs/{}", self.image.path(), self.blob.digest);
         let get = Get { from: self.position, ..Get::default() };

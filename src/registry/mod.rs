@@ -30,7 +30,6 @@ use ureq::http::{HeaderMap, Response, header};
 
 pub use auth::Credentials;
 pub use blob::BlobReader;
-pub use download::Download;
 pub use error::{Error, Result};
 pub use manifest::Descriptor;
 pub use proxy::Proxies;

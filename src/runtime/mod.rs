@@ -1,3 +1,10 @@
-//! Making and joining container processes.
+//! Making and joining a container's processes. Files are named after the process they run in:
+//! `parent` (monitor), `init` (the container's first process), `join` (exec session); `launch` is
+//! the last stretch of the latter two.
 
+pub mod channel;
 pub mod identity;
+pub mod init;
+pub mod join;
+pub mod launch;
+pub mod parent;

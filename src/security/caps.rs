@@ -89,10 +89,6 @@ impl CapabilitySet {
         DEFAULT.iter().filter_map(|name| number(name)).collect()
     }
 
-    pub fn from_bits(bits: u64) -> CapabilitySet {
-        CapabilitySet(bits)
-    }
-
     /// Bit n is capability number n.
     pub fn bits(self) -> u64 {
         self.0
@@ -109,10 +105,6 @@ impl CapabilitySet {
 
     pub fn without(self, other: CapabilitySet) -> CapabilitySet {
         CapabilitySet(self.0 & !other.0)
-    }
-
-    pub fn only(self, other: CapabilitySet) -> CapabilitySet {
-        CapabilitySet(self.0 & other.0)
     }
 
     /// Full names, in the order of their numbers.

@@ -45,8 +45,6 @@ impl Action {
 /// One entry of `syscalls`.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its place in the file, from 1.
-    pub position: usize,
     pub names: Vec<String>,
     pub action: Action,
     /// All must hold. Several on one argument each make a rule of their own, as in runc.
@@ -122,12 +120,6 @@ impl Profile {
             }
         }
         abis
-    }
-
-    /// The capabilities that any condition asks about: sets that agree on these get the same filter.
-    pub fn capabilities_asked(&self) -> CapabilitySet {
-        let conditions = self.rules.iter().flat_map(|rule| [&rule.includes, &rule.excludes]);
-        conditions.flat_map(|c| &c.caps).filter_map(|name| super::caps::number(name)).collect()
     }
 }
 

@@ -72,7 +72,7 @@ impl Profile {
             .zip(form.syscalls.unwrap_or_default())
             .map(|(position, rule)| {
                 let names = rule.label();
-                parse_rule(position, rule).map_err(|problem| InvalidProfile::Rule {
+                parse_rule(rule).map_err(|problem| InvalidProfile::Rule {
                     file: file.to_owned(),
                     position,
                     names,
@@ -150,7 +150,7 @@ struct ConditionForm {
     min_kernel: Option<String>,
 }
 
-fn parse_rule(position: usize, form: RuleForm) -> Result<Rule, Problem> {
+fn parse_rule(form: RuleForm) -> Result<Rule, Problem> {
     let names = match (form.name.is_empty(), form.names.unwrap_or_default()) {
         (true, names) => names,
         (false, names) if names.is_empty() => vec![form.name],
@@ -161,7 +161,6 @@ fn parse_rule(position: usize, form: RuleForm) -> Result<Rule, Problem> {
     }
     let args = form.args.unwrap_or_default();
     Ok(Rule {
-        position,
         names,
         action: parse_action(&form.action, form.errno_ret, form.errno.as_deref())?,
         args: args.into_iter().map(parse_arg).collect::<Result<_, _>>()?,

@@ -16,15 +16,12 @@ mod ready {
     include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
 }
 
-const MAGIC: [u8; 4] = *b"CSF1";
-const HEADER: usize = MAGIC.len() + 4;
-
 /// A compiled filter, ready for the kernel.
 #[derive(Clone)]
 pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*`.
-    flags: u32,
-    program: Vec<libc::sock_filter>,
+    pub(super) flags: u32,
+    pub(super) program: Vec<libc::sock_filter>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +36,13 @@ pub enum SeccompError {
     Arch(&'static str),
     #[error("seccomp profiles cannot be compiled: unreadable kernel release {0:?}")]
     KernelRelease(String),
-    #[error("these {0} bytes are not a stored seccomp filter")]
-    Corrupt(usize),
-}
-
-/// The default profile's filter for docker's default capabilities.
-pub fn default_filter() -> Filter {
-    let program = ready_program(CapabilitySet::default_set()).expect("build.rs compiles this set");
-    Filter::from_program(ready::FLAGS, program)
 }
 
 /// The default profile's filter for a container's bounding set: ready-made for the usual sets,
 /// compiled now for the rest.
 pub fn default_filter_for(caps: CapabilitySet) -> Result<Filter, SeccompError> {
-    match ready_program(caps) {
-        Some(program) => Ok(Filter::from_program(ready::FLAGS, program)),
+    match ready_filter(caps) {
+        Some(filter) => Ok(filter),
         None => compile(&default_profile()?, caps),
     }
 }
@@ -67,7 +56,7 @@ pub fn compile(profile: &Profile, caps: CapabilitySet) -> Result<Filter, Seccomp
     Ok(Filter::from_program(profile.flags, &to_bytes(&program)))
 }
 
-/// The profile behind [`default_filter`], docker's default.
+/// The profile behind [`default_filter_for`], docker's default.
 pub fn default_profile() -> Result<Profile, InvalidProfile> {
     Profile::parse("(default)", include_str!("data/seccomp.json"))
 }
@@ -89,39 +78,6 @@ impl Filter {
         };
         Filter { flags, program: chunks.iter().copied().map(parse).collect() }
     }
-
-    pub fn program(&self) -> &[libc::sock_filter] {
-        &self.program
-    }
-
-    /// `SECCOMP_FILTER_FLAG_*` for seccomp(2).
-    pub fn flags(&self) -> u32 {
-        self.flags
-    }
-
-    /// For keeping on this machine.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(self.flags.to_ne_bytes());
-        for instruction in &self.program {
-            bytes.extend(instruction.code.to_ne_bytes());
-            bytes.extend([instruction.jt, instruction.jf]);
-            bytes.extend(instruction.k.to_ne_bytes());
-        }
-        bytes
-    }
-
-    /// The reverse of [`Filter::to_bytes`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Filter, SeccompError> {
-        let corrupt = SeccompError::Corrupt(bytes.len());
-        let Some((header, program)) = bytes.split_at_checked(HEADER) else { return Err(corrupt) };
-        let (magic, flags) = header.split_at(MAGIC.len());
-        if magic != MAGIC || program.is_empty() || program.len() % INSTRUCTION != 0 {
-            return Err(corrupt);
-        }
-        let flags = flags.try_into().map(u32::from_ne_bytes).map_err(|_| corrupt)?;
-        Ok(Filter::from_program(flags, program))
-    }
 }
 
 impl std::fmt::Debug for Filter {
@@ -130,9 +86,11 @@ impl std::fmt::Debug for Filter {
     }
 }
 
-fn ready_program(caps: CapabilitySet) -> Option<&'static [u8]> {
+/// The default profile's filter for a bounding set, if `build.rs` compiled it.
+pub(super) fn ready_filter(caps: CapabilitySet) -> Option<Filter> {
     let held = caps.bits() & ready::ASKED;
-    ready::READY.iter().find(|(caps, _)| *caps == held).map(|(_, program)| *program)
+    let (_, program) = ready::READY.iter().find(|(caps, _)| *caps == held)?;
+    Some(Filter::from_program(ready::FLAGS, program))
 }
 
 fn running_kernel() -> Result<(u32, u32), SeccompError> {

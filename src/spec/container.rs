@@ -166,3 +166,25 @@ pub struct ContainerState {
     /// Isolation or features that this host could not give, one sentence each.
     pub lost: Vec<String>,
 }
+
+impl ContainerState {
+    /// Of a container that was never started.
+    pub fn created() -> ContainerState {
+        ContainerState {
+            version: STATE_VERSION,
+            status: Status::Created,
+            pid: 0,
+            pid_start_time: 0,
+            boot_id: String::new(),
+            monitor_pid: 0,
+            started_at: String::new(),
+            finished_at: String::new(),
+            exit_code: 0,
+            error: String::new(),
+            ports: Vec::new(),
+            network: String::new(),
+            driver: String::new(),
+            lost: Vec::new(),
+        }
+    }
+}

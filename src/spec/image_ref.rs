@@ -95,14 +95,6 @@ impl ImageRef {
         self.digest.as_ref()
     }
 
-    /// The same repository with another tag and no digest.
-    pub fn with_tag(&self, tag: &str) -> Result<ImageRef, InvalidReference> {
-        if !is_tag(tag) {
-            return Err(InvalidReference::Format);
-        }
-        Ok(ImageRef { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
-    }
-
     /// The same repository at one digest, without a tag.
     pub fn with_digest(&self, digest: Digest) -> ImageRef {
         ImageRef { tag: None, digest: Some(digest), ..self.clone() }
@@ -282,7 +274,6 @@ mod tests {
         let both = ImageRef::parse(&format!("redis:7@{digest}")).unwrap();
         assert_eq!((both.tag(), both.digest().unwrap().to_string()), (Some("7"), digest.clone()));
         assert_eq!(both.to_string(), format!("docker.io/library/redis:7@{digest}"));
-        assert_eq!(both.with_tag("8").unwrap().familiar(), "redis:8");
         assert_eq!(both.with_digest(digest.parse().unwrap()).familiar(), format!("redis@{digest}"));
     }
 
@@ -329,7 +320,6 @@ mod tests {
             "repository name must not be more than 255 characters"
         );
         assert!(message(&"ab".repeat(32)).ends_with("cannot specify 64-byte hexadecimal strings"));
-        assert!(ImageRef::parse("x").unwrap().with_tag("a/b").is_err());
     }
 
     #[test]

@@ -44,7 +44,6 @@ const RTMAX: i32 = 64;
 /// docker's table counts from RTMIN up to here and then down from RTMAX.
 const RTMIN_NAMED: i32 = 15;
 
-pub const SIGKILL: i32 = 9;
 pub const SIGTERM: i32 = 15;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

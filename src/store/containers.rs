@@ -1,33 +1,330 @@
-//! STAND-IN until the store is merged: the shape that `cli` and `engine` rely on.
+//! Containers on disk: `containers/<id>/` with an immutable record, the monitor's state, the lock
+//! and the writable layer; `names/<name>` holds who has a name.
+//!
+//! Whether a container runs is told by its lock (`containers/<id>/lock`): the monitor holds it for
+//! as long as it lives, so a state file that says "running" while the lock is free is a monitor
+//! that was killed or a host that went down. Readers only ask who has the lock
+//! (fcntl F_OFD_GETLK) and so never get in anybody's way.
 
-use crate::spec::container::{ContainerRecord, ContainerState};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+use super::lock::Lock;
+use super::staging::Staging;
+use super::worker::{Worker, WorkerNamespace};
+use super::{IoContext, Store, layers};
+use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::id::ContainerId;
+use crate::spec::name::ContainerName;
 
+/// A container as it is now.
 #[derive(Debug, Clone)]
 pub struct Container {
     pub record: ContainerRecord,
     pub name: String,
+    /// The truth: corrected when the monitor is gone.
     pub state: ContainerState,
+}
+
+impl Container {
+    pub fn is_running(&self) -> bool {
+        self.state.status == Status::Running
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("No such container: {0}")]
     NoSuch(String),
-    #[error("multiple containers found with the prefix {0}")]
+    #[error("multiple containers found with the prefix {0}: give more of the id")]
     Ambiguous(String),
+    #[error(
+        "Conflict. The container name {name:?} is already in use by container {holder:?}. You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameTaken { name: String, holder: String },
+    #[error("the record of container {id} cannot be read ({reason}); remove it with: coracle rm -f {id}")]
+    BadRecord { id: String, reason: String },
+    #[error("container {0} is being started, removed or is running")]
+    Busy(String),
+    #[error(transparent)]
+    Store(#[from] super::Error),
+    #[error("cannot delete the files of a container")]
+    Delete(#[source] layers::Error),
 }
 
-impl super::Store {
+impl Store {
+    pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.layout.containers().join(id.as_str())
+    }
+
+    /// docker's json-file log.
+    pub fn container_log_path(&self, id: &ContainerId) -> PathBuf {
+        self.container_dir(id).join(format!("{id}-json.log"))
+    }
+
+    fn names_dir(&self) -> PathBuf {
+        self.layout.root().join("names")
+    }
+
+    fn container_ids(&self) -> Result<Vec<ContainerId>, Error> {
+        let directory = self.layout.containers();
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(super::Error::io("read", &directory, error).into()),
+        };
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// Every container whose record can be read.
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
-        Ok(Vec::new())
+        // One that vanishes meanwhile or whose record is damaged must not hide the others.
+        Ok(self.container_ids()?.iter().filter_map(|id| self.container(id).ok()).collect())
     }
 
+    /// Reads one container.
+    pub fn container(&self, id: &ContainerId) -> Result<Container, Error> {
+        let directory = self.container_dir(id);
+        let path = directory.join("record.json");
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NoSuch(id.to_string()));
+            }
+            Err(error) => return Err(Error::BadRecord { id: id.to_string(), reason: error.to_string() }),
+        };
+        let record: ContainerRecord = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
+        let name = std::fs::read_to_string(directory.join("name")).unwrap_or_default();
+        let state = read_state(&directory)?;
+        Ok(Container { record, name, state })
+    }
+
+    /// Finds by full id, name, or the beginning of an id that only one container has.
     pub fn find_container(&self, key: &str) -> Result<Container, Error> {
-        Err(Error::NoSuch(key.to_owned()))
+        if let Ok(id) = key.parse::<ContainerId>()
+            && let Ok(container) = self.container(&id)
+        {
+            return Ok(container);
+        }
+        if let Some(id) = key.parse::<ContainerName>().ok().and_then(|name| self.id_of_name(name.as_str()))
+            && let Ok(container) = self.container(&id)
+        {
+            return Ok(container);
+        }
+        let is_prefix = !key.is_empty() && key.bytes().all(|b| b.is_ascii_hexdigit());
+        let mut matching = Vec::new();
+        if is_prefix {
+            matching = self.container_ids()?.into_iter().filter(|id| id.as_str().starts_with(key)).collect();
+        }
+        match &matching[..] {
+            [] => Err(Error::NoSuch(key.to_owned())),
+            [id] => self.container(id),
+            _ => Err(Error::Ambiguous(key.to_owned())),
+        }
     }
 
-    pub fn container_log_path(&self, id: &ContainerId) -> std::path::PathBuf {
-        std::path::PathBuf::from(id.as_str())
+    fn id_of_name(&self, name: &str) -> Option<ContainerId> {
+        let text = std::fs::read_to_string(self.names_dir().join(name)).ok()?;
+        text.split(' ').next()?.parse().ok()
+    }
+
+    /// Makes a container out of its record: everything staged, the name taken, one rename.
+    ///
+    /// `durable` brings it to the disk first; a container that is removed at its end needs not.
+    pub fn create_container(&self, record: &ContainerRecord, name: &str, durable: bool) -> Result<(), Error> {
+        let staging = self.stage()?;
+        let place = staging.path().join("c");
+        let mkdir = |path: &Path| std::fs::DirBuilder::new().mode(0o700).create(path).at("make", path);
+        mkdir(&place)?;
+        mkdir(&place.join("upper"))?;
+        // The upper directory's mode becomes that of `/` in the container.
+        std::fs::set_permissions(place.join("upper"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .at("make", &place)?;
+        mkdir(&place.join("work"))?;
+        mkdir(&place.join("root"))?;
+        let json = serde_json::to_vec(record).expect("plain data always serialises");
+        staging.write("c/record.json", &json)?;
+        staging.write("c/name", name.as_bytes())?;
+        staging.write("c/lock", b"")?;
+        if durable {
+            staging.sync()?;
+        }
+        self.take_name(&staging, &record.id, name)?;
+        match staging.publish("c", &self.container_dir(&record.id)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let _ = std::fs::remove_file(self.names_dir().join(name));
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Claims a name for an id. The file also names the staging place, so that a claim whose
+    /// creator died before its container appeared can be told from a good one.
+    fn take_name(&self, staging: &Staging, id: &ContainerId, name: &str) -> Result<(), Error> {
+        let place = staging.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        staging.write("n", format!("{id} {place}").as_bytes())?;
+        let path = self.names_dir().join(name);
+        while !staging.publish_new("n", &path)? {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let (holder, place) = text.split_once(' ').unwrap_or((&text, ""));
+            let exists = holder.parse().is_ok_and(|id| self.container_dir(&id).exists());
+            let lock = self.layout.staging().join(format!("{place}.lock"));
+            if exists || (lock.exists() && Lock::try_exclusive(&lock)?.is_none()) {
+                return Err(Error::NameTaken { name: format!("/{name}"), holder: holder.to_owned() });
+            }
+            std::fs::remove_file(&path).at("remove", &path)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the container's lock, as its monitor or to remove it.
+    pub fn hold_container(&self, id: &ContainerId) -> Result<Held, Error> {
+        let directory = self.container_dir(id);
+        let path = directory.join("lock");
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NoSuch(id.to_string()));
+            }
+            Err(error) => return Err(super::Error::io("open", &path, error).into()),
+        };
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))) {
+            Ok(_) => Ok(Held { _lock: file, directory, id: id.clone() }),
+            Err(Errno::EAGAIN | Errno::EACCES) => Err(Error::Busy(id.short().to_owned())),
+            Err(errno) => Err(super::Error::io("lock", &path, errno).into()),
+        }
+    }
+
+    /// Takes the container out of sight: its name is free and its record gone when this returns.
+    /// What is dropped without [`Removed::delete`] is swept later.
+    pub fn withdraw_container(&self, held: &Held) -> Result<Removed, Error> {
+        let staging = self.stage()?;
+        let name = std::fs::read_to_string(held.directory.join("name")).unwrap_or_default();
+        if !name.is_empty() && self.id_of_name(&name).as_ref() == Some(&held.id) {
+            let path = self.names_dir().join(&name);
+            std::fs::remove_file(&path).at("remove", &path)?;
+        }
+        staging.withdraw(&held.directory, "c")?;
+        Ok(Removed { staging })
     }
 }
+
+/// A removed container's files, still to be deleted.
+#[derive(Debug)]
+#[must_use]
+pub struct Removed {
+    staging: Staging,
+}
+
+impl Removed {
+    /// Deletes the files, some of which may belong to subordinate ids.
+    pub fn delete(self, namespace: WorkerNamespace<'_>) -> Result<(), Error> {
+        // The worker is only needed for what the user's own id cannot delete.
+        if std::fs::remove_dir_all(self.staging.path().join("c")).is_ok() {
+            return Ok(());
+        }
+        let worker = Worker::spawn(namespace).map_err(|e| Error::Delete(e.into()))?;
+        let path = self.staging.path();
+        let place = File::open(path).at("open", path)?;
+        worker.remove_tree(std::os::fd::AsFd::as_fd(&place), "c").map_err(|e| Error::Delete(e.into()))
+    }
+}
+
+/// A container whose lock is ours.
+#[derive(Debug)]
+pub struct Held {
+    /// Keeps the lock: it lives while any copy of this descriptor does.
+    _lock: File,
+    directory: PathBuf,
+    id: ContainerId,
+}
+
+impl Held {
+    /// Writes the state; readers see the old or the new one, whole.
+    pub fn write_state(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
+        let fresh = self.directory.join("state.json.new");
+        let json = serde_json::to_vec(state).expect("plain data always serialises");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .at("create", &fresh)?;
+        file.write_all(&json).at("write", &fresh)?;
+        if durable {
+            file.sync_data().at("sync", &fresh)?;
+        }
+        let path = self.directory.join("state.json");
+        std::fs::rename(&fresh, &path).at("publish", &path)?;
+        Ok(())
+    }
+
+    /// The state as the last monitor left it.
+    pub fn last_state(&self) -> Result<ContainerState, Error> {
+        Ok(read_state_file(&self.directory)?.unwrap_or_else(ContainerState::created))
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+fn whole(kind: i32) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// Whether somebody holds the container's lock.
+fn is_held(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join("lock")) else { return false };
+    let mut asked = whole(libc::F_WRLCK);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked)).is_ok() && asked.l_type != libc::F_UNLCK as libc::c_short
+}
+
+fn read_state_file(directory: &Path) -> Result<Option<ContainerState>, Error> {
+    let path = directory.join("state.json");
+    match std::fs::read(&path) {
+        // An empty or torn file is what a power cut may leave of an unsynced one: never started.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(super::Error::io("read", &path, error).into()),
+    }
+}
+
+/// What docker reports for a container whose end nobody saw.
+const LOST_EXIT_CODE: i32 = 255;
+
+fn read_state(directory: &Path) -> Result<ContainerState, Error> {
+    let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
+    if state.status != Status::Running || is_held(directory) {
+        return Ok(state);
+    }
+    // The monitor may have written its last word between our two looks.
+    let mut state = read_state_file(directory)?.unwrap_or(state);
+    if state.status == Status::Running {
+        state.status = Status::Exited;
+        state.pid = 0;
+        state.exit_code = LOST_EXIT_CODE;
+        state.finished_at = state.started_at.clone();
+        state.error =
+            "the monitor ended without recording the exit status (killed, or the host went down)".into();
+    }
+    Ok(state)
+}
+
+#[cfg(test)]
+#[path = "containers_tests.rs"]
+mod tests;

@@ -55,13 +55,9 @@ impl ImageIndex<'_> {
         let store = self.store();
         let images = store.images()?;
         let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).chain(also_used).collect();
-        let mut garbage = Garbage { staging: store.stage()?, layers: Vec::new() };
-        for name in names_in(&store.layout.layers())? {
-            let Some(diff_id) = digest_from_hex(&name) else { continue };
-            if !used.contains(&diff_id) && store.withdraw_layer(&diff_id, &garbage.staging)? {
-                garbage.layers.push(diff_id);
-            }
-        }
+        let layers = names_in(&store.layout.layers())?;
+        let unused = layers.iter().filter_map(|name| digest_from_hex(name)).filter(|id| !used.contains(id));
+        let garbage = self.withdraw_layers(unused)?;
         let ids: HashSet<&Digest> = images.iter().map(|image| &image.id).collect();
         let manifests: HashSet<&Digest> = images.iter().filter_map(|image| image.manifest.as_ref()).collect();
         for (name, id) in store.all_tags()? {
@@ -75,16 +71,20 @@ impl ImageIndex<'_> {
         Ok(garbage)
     }
 
-    /// Takes out layers that were made for an image that did not come to be, unless another image
+    /// Takes back layers that were made for an image that did not come to be, unless another image
     /// has them by now.
     pub fn discard(&self, made: &HashSet<Digest>) -> Result<Garbage, layers::Error> {
-        let store = self.store();
-        let images = store.images()?;
+        let images = self.store().images()?;
         let used: HashSet<&Digest> = images.iter().flat_map(|image| &image.layers).collect();
-        let mut garbage = Garbage { staging: store.stage()?, layers: Vec::new() };
-        for diff_id in made.iter().filter(|id| !used.contains(id)) {
-            if store.withdraw_layer(diff_id, &garbage.staging)? {
-                garbage.layers.push(diff_id.clone());
+        self.withdraw_layers(made.iter().filter(|id| !used.contains(id)).cloned())
+    }
+
+    /// Takes layers out, except those that somebody holds.
+    fn withdraw_layers(&self, unused: impl Iterator<Item = Digest>) -> Result<Garbage, layers::Error> {
+        let mut garbage = Garbage { staging: self.store().stage()?, layers: Vec::new() };
+        for diff_id in unused {
+            if self.store().withdraw_layer(&diff_id, &garbage.staging)? {
+                garbage.layers.push(diff_id);
             }
         }
         Ok(garbage)

@@ -73,27 +73,13 @@ impl Layer {
         self.record.summary.size
     }
 
-    pub fn files(&self) -> u64 {
-        self.record.summary.files
-    }
-
     /// What of the archive is not on disk.
     pub fn notes(&self) -> &[Note] {
         &self.record.summary.notes
     }
-
-    /// The layer has `.wh.` files, which native overlay does not understand.
-    pub fn needs_fuse(&self) -> bool {
-        self.record.summary.marker_whiteouts
-    }
 }
 
 impl Store {
-    /// Whether a layer is there. It may be gone the next moment: see `hold_layer`.
-    pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.layout.layer(diff_id).join(LAYER_RECORD).exists()
-    }
-
     /// The tree of an unpacked layer.
     pub fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.layout.layer(diff_id).join(LAYER_TREE)

@@ -53,6 +53,13 @@ pub enum Error {
     Version { path: PathBuf, found: u32, known: u32 },
 }
 
+impl Error {
+    /// A failed file operation.
+    fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Error {
+        Error::Io { action, path: path.to_owned(), source: source.into() }
+    }
+}
+
 impl Store {
     /// The store below `root`, which is made (0700) with the first thing put into it.
     pub fn open(root: PathBuf) -> Store {
@@ -71,13 +78,13 @@ trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| Error::Io { action, path: path.to_owned(), source })
+        self.map_err(|error| Error::io(action, path, error))
     }
 }
 
 impl<T> IoContext<T> for nix::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|errno| Error::Io { action, path: path.to_owned(), source: errno.into() })
+        self.map_err(|errno| Error::io(action, path, errno))
     }
 }
 
@@ -92,7 +99,7 @@ pub fn read_record<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Optio
     match std::fs::read(path) {
         Ok(bytes) => parse_record(&bytes, path, known).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", path),
+        Err(error) => Err(Error::io("read", path, error)),
     }
 }
 

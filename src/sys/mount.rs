@@ -53,7 +53,10 @@ impl FileSystem {
         let name = c_string(kind.as_bytes())?;
         // SAFETY: `name` is a C string that outlives the call.
         let raw = unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), libc::FSOPEN_CLOEXEC) };
-        Ok(FileSystem { fd: new_fd("fsopen", || kind.to_owned(), raw)?, kind })
+        let fs = FileSystem { fd: new_fd("fsopen", || kind.to_owned(), raw)?, kind };
+        // What /proc/mounts shows as the device, as mount(8) names it.
+        fs.set("source", kind.as_bytes())?;
+        Ok(fs)
     }
 
     /// Sets `key=value`.

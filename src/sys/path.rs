@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::NixPath;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::Mode;
 
@@ -52,7 +51,7 @@ fn open_confined(
     mode: Mode,
     resolve: ResolveFlag,
 ) -> Result<OwnedFd> {
-    let path = if path.is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
     loop {
         match nix::fcntl::openat2(dir, path, how) {

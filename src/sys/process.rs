@@ -163,6 +163,31 @@ pub fn spawn_role(role: &str, args: &[&str], inherit: &[Inherit<'_>]) -> Result<
     spawn(&Spawn { program: c"/proc/self/exe", argv: &argv, env: &env, inherit, new_session: true })
 }
 
+/// What a role is told, as an inherited file: its command line can be read in the container.
+pub fn letter(text: &str) -> Result<OwnedFd> {
+    let fd = nix::sys::memfd::memfd_create("letter", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
+        .call("memfd_create", String::new)?;
+    let mut file = std::fs::File::from(fd);
+    std::io::Write::write_all(&mut file, text.as_bytes())
+        .and_then(|()| std::io::Seek::rewind(&mut file))
+        .call("write", || "letter".into())?;
+    Ok(file.into())
+}
+
+/// Reads a [`letter`] that was inherited.
+pub fn read_letter(fd: OwnedFd) -> Result<String> {
+    std::io::read_to_string(std::fs::File::from(fd)).call("read", || "letter".into())
+}
+
+/// What `ps` shows as this process's name (PR_SET_NAME); at most 15 bytes count.
+pub fn set_name(name: &CStr) -> Result<()> {
+    // SAFETY: the name is a C string, of which the kernel copies 16 bytes at most.
+    match unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(Error::last("prctl", "PR_SET_NAME")),
+    }
+}
+
 /// A duplicate numbered at least `floor`, close-on-exec.
 pub fn duplicate_above(fd: impl AsFd, floor: RawFd) -> Result<OwnedFd> {
     let raw = fd.as_fd().as_raw_fd();
@@ -181,6 +206,30 @@ pub fn cloexec_from(first: u32) -> Result<()> {
         0 => Ok(()),
         _ => Err(Error::last("close_range", format!("{first}, ~0, CLOEXEC"))),
     }
+}
+
+/// Makes `fd` available under a fixed number that stays open across exec (dup2(2)).
+pub fn put_at(fd: impl AsFd, number: RawFd) -> Result<()> {
+    let raw = fd.as_fd().as_raw_fd();
+    if raw == number {
+        // SAFETY: only changes a descriptor flag.
+        return match unsafe { libc::fcntl(raw, libc::F_SETFD, 0) } {
+            -1 => Err(Error::last("fcntl", format!("{raw}, F_SETFD"))),
+            _ => Ok(()),
+        };
+    }
+    // SAFETY: whatever had `number` is closed; callers only name the three standard streams, which
+    // nothing of ours owns as an OwnedFd.
+    match unsafe { libc::dup2(raw, number) } {
+        -1 => Err(Error::last("dup2", format!("{raw}, {number}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Closes every descriptor, for a process that goes on without any.
+pub fn close_all() {
+    // SAFETY: the caller never returns to code that owns a descriptor: it only waits and exits.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
 }
 
 /// A descriptor that refers to a process, for signals, waiting and `setns` (pidfd_open(2)).
@@ -240,11 +289,6 @@ pub fn become_subreaper() -> Result<()> {
 /// Whether others may look into this process (`/proc/PID/exe`, `/proc/PID/fd`, ptrace).
 pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl("PR_SET_DUMPABLE", libc::PR_SET_DUMPABLE, dumpable.into())
-}
-
-/// Keeps permitted capabilities across the coming change of user (until exec).
-pub fn keep_capabilities() -> Result<()> {
-    prctl("PR_SET_KEEPCAPS", libc::PR_SET_KEEPCAPS, 1)
 }
 
 /// Sets real, effective and saved ids, group first. `groups` of `None` leaves them as they are.

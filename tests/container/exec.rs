@@ -72,7 +72,7 @@ fn takes_its_options() {
     env.coracle(["exec", "-w", "/srv", "c1", "pwd"]).success().says("/srv\n");
     env.coracle(["exec", "-u", "root", "c1", "id", "-u"]).success().says("0\n");
     env.coracle(["exec", "-u", "1000:200", "c1", "sh", "-c", "id -u; id -g"]).success().says("1000\n200\n");
-    env.coracle(["exec", "-u", "nosuch", "c1", "true"]).code(126).stderr_has("nosuch");
+    env.coracle(["exec", "-u", "nosuch", "c1", "true"]).code(1).stderr_has("nosuch");
     env.coracle(["exec", "--no-such-flag", "c1", "true"]).code(125).stderr_has("no-such-flag");
 }
 

@@ -245,7 +245,7 @@ fn the_default_command_is_the_images() {
         .success()
         .says("yes\n/odd/deep/work\nsailor\n");
     env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd]).success().says("\n");
-    env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd, "c1", "c2"]).success().says("a b\n");
+    env.coracle(["run", "--rm", "--entrypoint", "/bin/echo", &odd, "c1", "c2"]).success().says("c1 c2\n");
     env.coracle(["run", "--rm", "--entrypoint", "", &odd, "echo", "c"]).success().says("c\n");
 }
 

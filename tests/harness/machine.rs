@@ -149,9 +149,7 @@ fn command_line(pid: i32) -> String {
 
 /// The holder of the user's mapped namespace.
 pub fn is_home(pid: i32) -> bool {
-    let line = command_line(pid);
-    line.split(' ').take(2).any(|word| word == "home" || word == "coracle-home")
-        || stat(pid).is_some_and(|(name, _)| name == "coracle-home" || name == "home")
+    command_line(pid).split(' ').nth(1) == Some("__home")
 }
 
 pub fn describe(pid: i32) -> String {

@@ -11,6 +11,7 @@ pub mod terminal;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -220,16 +221,20 @@ impl Env {
 
 impl Drop for Env {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.verify_clean();
-        } else if std::env::var_os("CORACLE_TEST_KEEP").is_some() {
+        let failed = std::thread::panicking();
+        if failed && std::env::var_os("CORACLE_TEST_KEEP").is_some() {
             eprintln!("kept: {}", self.root.display());
             return;
         }
+        // The folder goes in any case; only then may this test fail for what it left.
+        let verdict = if failed { Ok(()) } else { catch_unwind(AssertUnwindSafe(|| self.verify_clean())) };
         self.pen.kill(&self.root);
         eventually(TEARDOWN, || self.processes().is_empty());
         self.pen.remove();
         machine::remove_tree(&self.root, &self.user);
+        if let Err(panic) = verdict {
+            resume_unwind(panic);
+        }
     }
 }
 

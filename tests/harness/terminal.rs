@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{Winsize, openpty};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 
 use super::machine;
 use super::{Invocation, PATIENCE};
@@ -30,9 +32,15 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn start(invocation: Invocation) -> Terminal {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(Some(&size), None).expect("a pseudo-terminal");
-        let stream = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+        // Not openpty(3): the ends that it opens are inherited by whatever is started meanwhile.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
+        let name = ptsname_r(&master).expect("its name");
+        let slave = open(name.as_str(), flags, Mode::empty()).expect("its other end");
+        let master = File::from(OwnedFd::from(master));
+        stty(&slave, &["rows", "24", "cols", "80"]);
+        let stream = || Stdio::from(slave.try_clone().expect("a descriptor"));
         // A session of its own, whose controlling terminal this is; the wait keeps the exit status.
         let invocation = invocation.var("TERM", "xterm-256color").below(["setsid", "--ctty", "--wait"]);
         let mut command = invocation.into_command();
@@ -42,7 +50,7 @@ impl Terminal {
         let shared = Arc::clone(&screen);
         let closed = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&closed);
-        let mut output = File::from(pty.master.try_clone().expect("a descriptor"));
+        let mut output = master.try_clone().expect("a descriptor");
         let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while !stop.load(Ordering::Relaxed) {
@@ -54,8 +62,8 @@ impl Terminal {
                 shared.lock().expect("no reader panics").extend_from_slice(&chunk[..count]);
             }
         });
-        let keyboard = Some(File::from(pty.master));
-        Terminal { child, keyboard, device: pty.slave, screen, seen: 0, closed, reader: Some(reader) }
+        let keyboard = Some(master);
+        Terminal { child, keyboard, device: slave, screen, seen: 0, closed, reader: Some(reader) }
     }
 
     /// The window is closed: the kernel hangs up.
@@ -94,21 +102,18 @@ impl Terminal {
         }
     }
 
+    /// Whether the terminal's settings hold this word.
+    pub fn is_set(&self, word: &str) -> bool {
+        self.settings().split_whitespace().any(|known| known == word)
+    }
+
     /// The user pulls at the window's corner.
     pub fn resize(&self, rows: u16, columns: u16) {
-        self.stty(&["rows", &rows.to_string(), "cols", &columns.to_string()]);
+        stty(&self.device, &["rows", &rows.to_string(), "cols", &columns.to_string()]);
     }
 
-    /// The terminal's settings, as `stty -a` prints them.
-    pub fn settings(&self) -> String {
-        self.stty(&["-a"])
-    }
-
-    fn stty(&self, args: &[&str]) -> String {
-        let device = format!("/proc/{}/fd/{}", std::process::id(), self.device.as_raw_fd());
-        let done = Command::new("stty").arg("-F").arg(device).args(args).output().expect("stty runs");
-        assert!(done.status.success(), "stty: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).into_owned()
+    fn settings(&self) -> String {
+        stty(&self.device, &["-a"])
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -127,6 +132,13 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn stty(device: &OwnedFd, args: &[&str]) -> String {
+    let device = format!("/proc/{}/fd/{}", std::process::id(), device.as_raw_fd());
+    let done = Command::new("stty").arg("-F").arg(device).args(args).output().expect("stty runs");
+    assert!(done.status.success(), "stty: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 impl Drop for Terminal {

@@ -35,7 +35,7 @@ fn links_pipes_and_names() {
     assert_eq!(odd("[ one -ef two ] && stat -c %h one"), "2\n");
     assert_eq!(odd("[ again -ef again-link ] && cat again-link"), "again\n");
     assert_eq!(
-        odd("readlink absolute upwards dangling through; cat absolute upwards"),
+        odd("for l in absolute upwards dangling through; do readlink $l; done; cat absolute upwards"),
         "/srv/hello\n../../../../../srv/hello\nnowhere\nreal\nhello from tiny\nhello from tiny\n"
     );
     assert_eq!(odd("stat -c %F pipe"), "fifo\n");
@@ -51,7 +51,7 @@ fn whiteouts_and_opaque_folders() {
         odd("cat file-to-folder/inner folder-to-file replaced; stat -c %a replaced"),
         "inner\nfile\nsecond\n644\n"
     );
-    assert_eq!(odd("ls -a | grep -c '^.wh' "), "0\n");
+    assert_eq!(odd("ls -a | grep -c '^.wh'; true"), "0\n");
 }
 
 #[test]

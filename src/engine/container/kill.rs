@@ -1,12 +1,19 @@
-//! STAND-IN
+//! `kill`: a signal for the container's first process.
+
+use super::control::{self, Answer, ask};
 use crate::engine::Engine;
+use crate::monitor::protocol::Request;
 
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("No such container: {0}")]
-    NoSuch(String),
-}
+pub use control::Error;
 
-pub fn kill(_engine: &Engine, key: &str, _signal: i32) -> Result<(), Error> {
-    Err(Error::NoSuch(key.to_owned()))
+pub fn kill(engine: &Engine, key: &str, signal: i32) -> Result<(), Error> {
+    let container = engine.store.find_container(key)?;
+    let id = &container.record.id;
+    if !container.is_running() {
+        return Err(Error::NotRunning(id.to_string()));
+    }
+    match ask(engine, id, Request::Kill { signal })? {
+        Answer::Gone => Err(Error::NotRunning(id.to_string())),
+        Answer::Done | Answer::Exited(_) => Ok(()),
+    }
 }

@@ -1,5 +1,7 @@
 //! What can be done to a container: one file per verb. Nothing here prints.
 
+pub mod attach;
+pub mod control;
 pub mod create;
 pub mod exec;
 pub mod inspect;

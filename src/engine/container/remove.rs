@@ -1,12 +1,61 @@
-//! STAND-IN
+//! `rm`: its name is free and its record gone when this returns.
+
+use super::control::{self, ask, hold_ended};
 use crate::engine::Engine;
+use crate::monitor::protocol::Request;
+use crate::store::containers;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("No such container: {0}")]
     NoSuch(String),
+    #[error(
+        "cannot remove container {name:?}: container is running: stop the container before removing or force remove"
+    )]
+    Running { name: String },
+    #[error(transparent)]
+    Containers(containers::Error),
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    #[error(transparent)]
+    Engine(#[from] crate::engine::Error),
 }
 
-pub fn remove(_engine: &Engine, key: &str, _force: bool, _volumes: bool) -> Result<(), Error> {
-    Err(Error::NoSuch(key.to_owned()))
+impl From<containers::Error> for Error {
+    fn from(error: containers::Error) -> Error {
+        match error {
+            containers::Error::NoSuch(key) => Error::NoSuch(key),
+            error => Error::Containers(error),
+        }
+    }
+}
+
+/// Removes a container; a running one only with `force`, by SIGKILL. Anonymous volumes, which
+/// `_volumes` is about, do not exist yet.
+pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result<(), Error> {
+    let id = match engine.store.find_container(key) {
+        Ok(container) if container.is_running() && !force => {
+            return Err(Error::Running { name: format!("/{}", container.name) });
+        }
+        Ok(container) => {
+            let id = container.record.id.clone();
+            if container.is_running() {
+                ask(engine, &id, Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
+            }
+            id
+        }
+        // A damaged record must not make its container immortal.
+        Err(containers::Error::BadRecord { id, .. }) if force => {
+            id.parse().map_err(|_| Error::NoSuch(key.to_owned()))?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let held = match hold_ended(engine, &id) {
+        // A container of `--rm` is removed by its monitor.
+        Err(containers::Error::NoSuch(_)) => return Ok(()),
+        result => result?,
+    };
+    let removed = engine.store.withdraw_container(&held)?;
+    removed.delete(engine.namespace()?)?;
+    Ok(())
 }

@@ -1,17 +1,18 @@
-//! STAND-IN
+//! `restart`: stop, then start; a container that does not run is started.
+
+use super::{start, stop};
 use crate::engine::Engine;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("No such container: {0}")]
-    NoSuch(String),
+    #[error(transparent)]
+    Stop(#[from] stop::Error),
+    #[error(transparent)]
+    Start(#[from] start::Error),
 }
 
-pub fn restart(
-    _engine: &Engine,
-    key: &str,
-    _signal: Option<i32>,
-    _timeout: Option<i64>,
-) -> Result<(), Error> {
-    Err(Error::NoSuch(key.to_owned()))
+pub fn restart(engine: &Engine, key: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Error> {
+    stop::stop(engine, key, signal, timeout)?;
+    start::start(engine, key, None)?;
+    Ok(())
 }

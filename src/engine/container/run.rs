@@ -1,8 +1,15 @@
-//! STAND-IN
-use super::create::Request;
-use super::start::Error;
+//! `create` and `run`: from a request to a container, and to its end.
+
+use super::attach::Streams;
+use super::create::{CidFile, ImageView, Request, plan};
+use super::start::{Error, launch, wait_started, watch};
 use crate::engine::Engine;
+use crate::monitor::log::now;
+use crate::spec::container::{ContainerRecord, ImageUse};
 use crate::spec::id::ContainerId;
+use crate::spec::name::ContainerName;
+use crate::store::containers::{self, Container};
+use crate::sys::process::random;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Mode {
@@ -18,10 +25,88 @@ pub enum Outcome {
     Exited(i32),
 }
 
-pub fn create(_engine: &Engine, request: Request) -> Result<ContainerId, Error> {
-    Err(Error::NoSuch(request.image))
+/// The name of the built-in image.
+const HOST_IMAGE: &str = "host";
+
+pub fn create(engine: &Engine, request: Request) -> Result<ContainerId, Error> {
+    make(engine, &request).map(|container| container.record.id)
 }
 
-pub fn run(_engine: &Engine, request: Request, _mode: Mode) -> Result<Outcome, Error> {
-    Err(Error::NoSuch(request.image))
+pub fn run(engine: &Engine, request: Request, mode: Mode) -> Result<Outcome, Error> {
+    let container = make(engine, &request)?;
+    let socket = launch(engine, &container, !mode.detach)?;
+    if mode.detach {
+        wait_started(engine, socket)?;
+        return Ok(Outcome::Detached(container.record.id));
+    }
+    let streams = Streams { stdin: mode.interactive, tty: mode.tty, output: true };
+    watch(engine, socket, &streams, &mut || ()).map(Outcome::Exited)
+}
+
+/// Makes the container: everything is checked before anything appears.
+fn make(engine: &Engine, request: &Request) -> Result<Container, Error> {
+    let cidfile = request.cidfile.as_deref().map(CidFile::reserve).transpose()?;
+    let image = view(engine, request)?;
+    let id = ContainerId::from_bytes(random().map_err(Error::Random)?);
+    let host_name = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    let record = plan(request, &image, id, now(), &host_name)?;
+    for bind in &record.options.binds {
+        if !bind.source.exists() {
+            return Err(Error::NoBindSource(bind.source.clone()));
+        }
+    }
+    let name = store(engine, request, &record)?;
+    if let Some(cidfile) = cidfile {
+        cidfile.write(&record.id)?;
+    }
+    let state = crate::spec::container::ContainerState::created();
+    let container = Container { record, name, state };
+    still_there(engine, &container)?;
+    Ok(container)
+}
+
+/// An `rmi` at the same moment either sees the new container or is seen here.
+fn still_there(engine: &Engine, container: &Container) -> Result<(), Error> {
+    let ImageUse::Stored { id, reference, .. } = &container.record.image else { return Ok(()) };
+    if engine.store.image(id)?.is_some() {
+        return Ok(());
+    }
+    let held = engine.store.hold_container(&container.record.id)?;
+    engine.store.withdraw_container(&held)?.delete(engine.namespace()?)?;
+    Err(Error::NoSuchImage(reference.clone()))
+}
+
+/// Stores the record under the name that was asked for, or a random free one.
+fn store(engine: &Engine, request: &Request, record: &ContainerRecord) -> Result<String, Error> {
+    let durable = !record.options.auto_remove;
+    if let Some(name) = &request.name {
+        engine.store.create_container(record, name.as_str(), durable)?;
+        return Ok(name.as_str().to_owned());
+    }
+    let mut attempt = 0;
+    loop {
+        let bits = u64::from_ne_bytes(random().map_err(Error::Random)?);
+        let name = ContainerName::random(bits, attempt);
+        match engine.store.create_container(record, name.as_str(), durable) {
+            Err(containers::Error::NameTaken { .. }) if attempt < 100 => attempt += 1,
+            result => return Ok(result.map(|()| name.as_str().to_owned())?),
+        }
+    }
+}
+
+fn view(engine: &Engine, request: &Request) -> Result<ImageView, Error> {
+    if request.image == HOST_IMAGE {
+        return Ok(ImageView::Host);
+    }
+    let (image, _) = engine.store.find_image(&request.image).map_err(|error| match error {
+        crate::store::images::Error::NotFound(key) => Error::NoSuchImage(key),
+        error => error.into(),
+    })?;
+    let config = engine.store.image_config(&image.id)?;
+    Ok(ImageView::Stored {
+        reference: request.image.clone(),
+        id: image.id,
+        layers: image.layers,
+        config: Box::new(config.config.unwrap_or_default()),
+    })
 }

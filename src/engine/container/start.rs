@@ -1,5 +1,14 @@
-//! STAND-IN
+//! `start`: give a container that exists a monitor, and wait until its program runs or fails to.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use super::attach::{self, Outcome, Streams};
 use crate::engine::Engine;
+use crate::monitor::protocol::{Failure, FailureKind};
+use crate::monitor::{self, Order};
+use crate::store::containers::{self, Container};
+use crate::sys::process::{letter, spawn_role};
 
 #[derive(Debug)]
 pub struct AttachOptions {
@@ -8,14 +17,106 @@ pub struct AttachOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("No such container: {0}")]
-    NoSuch(String),
-    #[error("exec: {argv0:?}: not found in the container")]
-    CommandNotFound { argv0: String },
-    #[error("exec: {argv0:?}: permission denied")]
-    CommandNotExecutable { argv0: String },
+    #[error(transparent)]
+    Containers(#[from] containers::Error),
+    #[error(transparent)]
+    Create(#[from] super::create::Error),
+    #[error(transparent)]
+    Engine(#[from] crate::engine::Error),
+    #[error("cannot use the image")]
+    Image(#[from] crate::store::images::Error),
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    #[error("invalid mount config: bind source path does not exist: {0}")]
+    NoBindSource(std::path::PathBuf),
+    #[error("cannot start the container's monitor")]
+    Monitor(#[source] crate::sys::Error),
+    #[error("cannot make a container id")]
+    Random(#[source] crate::sys::Error),
+    #[error("cannot talk to the container's monitor")]
+    Connection(#[source] std::io::Error),
+    #[error(transparent)]
+    Attach(#[from] attach::Error),
+    #[error("the container's monitor was killed")]
+    MonitorLost,
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    #[error("{0}")]
+    CommandNotFound(Failure),
+    #[error("{0}")]
+    CommandNotExecutable(Failure),
+    #[error("{0}")]
+    Failed(Failure),
 }
 
-pub fn start(_engine: &Engine, key: &str, _attach: Option<AttachOptions>) -> Result<Option<i32>, Error> {
-    Err(Error::NoSuch(key.to_owned()))
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure.kind {
+            FailureKind::Setup => Error::Failed(failure),
+            FailureKind::NotExecutable => Error::CommandNotExecutable(failure),
+            FailureKind::NotFound => Error::CommandNotFound(failure),
+        }
+    }
+}
+
+/// Starts a container; one that runs already is left alone. With `attach` the result is its exit
+/// status.
+pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Result<Option<i32>, Error> {
+    let container = engine.store.find_container(key)?;
+    if container.is_running() {
+        return Ok(None);
+    }
+    match attach {
+        None => {
+            wait_started(engine, launch(engine, &container, false)?)?;
+            Ok(None)
+        }
+        Some(options) => {
+            let socket = launch(engine, &container, true)?;
+            let process = &container.record.process;
+            let streams =
+                Streams { stdin: options.interactive && process.open_stdin, tty: process.tty, output: true };
+            watch(engine, socket, &streams, &mut || ()).map(Some)
+        }
+    }
+}
+
+/// Starts the monitor; the socket is its first client.
+pub(super) fn launch(engine: &Engine, container: &Container, attached: bool) -> Result<UnixStream, Error> {
+    let mapped = engine.mapped()?;
+    let order = Order {
+        data: engine.config.data.clone(),
+        runtime: engine.config.runtime.clone(),
+        path: engine.config.path.to_string_lossy().into_owned(),
+        id: container.record.id.clone(),
+        driver: engine.storage_driver()?,
+        maps: mapped.maps().clone(),
+        attached,
+        lost: mapped.warning.iter().cloned().collect(),
+    };
+    let order = serde_json::to_string(&order).expect("plain data always serialises");
+    let (ours, theirs) = UnixStream::pair().map_err(Error::Connection)?;
+    let order = letter(&order).map_err(Error::Monitor)?;
+    let inherit =
+        [(theirs.as_fd(), monitor::CLIENT), (mapped.fd(), monitor::HOME), (order.as_fd(), monitor::ORDER)];
+    spawn_role(monitor::ROLE, &[], &inherit).map_err(Error::Monitor)?;
+    Ok(ours)
+}
+
+pub(super) fn wait_started(engine: &Engine, socket: UnixStream) -> Result<(), Error> {
+    attach::wait_started(socket, &mut |text| (engine.warn)(text))?.map_err(Error::from)
+}
+
+/// Stays with the process until it ends.
+pub(super) fn watch(
+    engine: &Engine,
+    socket: UnixStream,
+    streams: &Streams,
+    started: &mut dyn FnMut(),
+) -> Result<i32, Error> {
+    match attach::attach(socket, streams, started, &mut |text| (engine.warn)(text))? {
+        Outcome::Exited(code) => Ok(code),
+        Outcome::Failed(failure) => Err(failure.into()),
+        Outcome::Lost => Err(Error::MonitorLost),
+    }
 }

@@ -1,12 +1,22 @@
-//! STAND-IN
+//! `stop`: the stop signal, some time, then SIGKILL. The monitor carries it out, so it is done even
+//! when the client goes away.
+
+use super::control::{self, ask};
 use crate::engine::Engine;
+use crate::monitor::protocol::Request;
 
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("No such container: {0}")]
-    NoSuch(String),
-}
+pub use control::Error;
 
-pub fn stop(_engine: &Engine, key: &str, _signal: Option<i32>, _timeout: Option<i64>) -> Result<(), Error> {
-    Err(Error::NoSuch(key.to_owned()))
+/// docker's default.
+const TIMEOUT: i64 = 10;
+
+/// Stops a container; one that does not run is fine. `timeout` is in seconds, negative for ever.
+pub fn stop(engine: &Engine, key: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Error> {
+    let container = engine.store.find_container(key)?;
+    if !container.is_running() {
+        return Ok(());
+    }
+    let signal = signal.unwrap_or(container.record.options.stop_signal);
+    let request = Request::Stop { signal, timeout: timeout.unwrap_or(TIMEOUT) };
+    ask(engine, &container.record.id, request).map(drop)
 }

@@ -1,12 +1,18 @@
-//! STAND-IN
+//! `wait`: block until a container does not run, and tell its exit status.
+
+use super::control::{self, Answer, ask};
 use crate::engine::Engine;
+use crate::monitor::protocol::Request;
 
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("No such container: {0}")]
-    NoSuch(String),
-}
+pub use control::Error;
 
-pub fn wait(_engine: &Engine, key: &str) -> Result<i32, Error> {
-    Err(Error::NoSuch(key.to_owned()))
+pub fn wait(engine: &Engine, key: &str) -> Result<i32, Error> {
+    let container = engine.store.find_container(key)?;
+    if !container.is_running() {
+        return Ok(container.state.exit_code);
+    }
+    match ask(engine, &container.record.id, Request::Wait)? {
+        Answer::Exited(code) => Ok(code),
+        Answer::Done | Answer::Gone => Ok(engine.store.container(&container.record.id)?.state.exit_code),
+    }
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use super::fetch::{self, Missing};
 use crate::archive::unpack::{Note, Owners, Whiteouts};
 use crate::registry::{self, Client, Resolved};
-use crate::spec::digest::{Algorithm, Digest};
+use crate::spec::digest::Digest;
 use crate::spec::image::ImageConfig;
 use crate::spec::image_ref::ImageRef;
 use crate::spec::platform::Platform;
-use crate::store::images::{self, Image, NewImage};
+use crate::store::images::{self, NewImage};
 use crate::store::layers::{self, Layer};
 use crate::store::worker::WorkerNamespace;
 use crate::store::{self, Store};
@@ -31,7 +31,6 @@ pub struct Request {
 /// What came of it.
 #[derive(Debug)]
 pub struct Report {
-    pub image: Image,
     /// What the name stands for in the registry: the index's digest if there is one.
     pub digest: Digest,
     /// False: name and image were here already.
@@ -151,7 +150,7 @@ pub fn pull(context: &Context, request: &Request, progress: &dyn Progress) -> Re
             || store.find_by_name(reference)?.is_some_and(|(named, _)| named.id == image.id);
         if is_named && image.repo_digests.contains(&repo_digest) {
             let digest = resolved.digest().clone();
-            return Ok(Report { image, digest, downloaded: false, notes: Vec::new() });
+            return Ok(Report { digest, downloaded: false, notes: Vec::new() });
         }
     } else {
         announce(&resolved, &diff_ids, &held, progress);
@@ -180,7 +179,7 @@ pub fn pull(context: &Context, request: &Request, progress: &dyn Progress) -> Re
         repo_digest: Some(&repo_digest),
     };
     match store.add_image(Some(reference), &new) {
-        Ok(image) => Ok(Report { image, digest: resolved.digest().clone(), downloaded: true, notes }),
+        Ok(_) => Ok(Report { digest: resolved.digest().clone(), downloaded: true, notes }),
         Err(error) => {
             drop(layers);
             if let Some((unpacking, fetched)) = made {
@@ -254,9 +253,12 @@ fn check_space(root: &Path, missing: &[Missing]) -> Result<(), Error> {
 pub(super) fn discard(store: &Store, unpacking: &Unpacking, made: Vec<Layer>) {
     let ids: HashSet<Digest> = made.iter().map(|layer| layer.diff_id().clone()).collect();
     drop(made);
-    if !ids.is_empty() {
-        // The index is unlocked again before anything is deleted.
-        let garbage = store.image_index().ok().and_then(|index| index.discard(&ids).ok());
-        let _ = garbage.map(|garbage| garbage.delete(unpacking.namespace()));
+    if ids.is_empty() {
+        return;
+    }
+    // The lock on the index is let go before the files are deleted.
+    let garbage = store.image_index().map(|index| index.discard(&ids));
+    if let Ok(Ok(garbage)) = garbage {
+        let _ = garbage.delete(unpacking.namespace());
     }
 }

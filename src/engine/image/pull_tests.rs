@@ -179,11 +179,11 @@ fn an_image_comes_whole_and_once() {
     let seen = Seen::default();
     let report = place.pull(&name, &seen).unwrap();
     assert!(report.downloaded);
-    assert_eq!(report.image.id, digest(fixture.config.to_string().as_bytes()));
-    assert_eq!(report.image.layers.len(), 3);
-    assert_eq!(report.image.repo_digests, [name.with_digest(report.digest.clone())]);
-    assert_eq!(place.store.find_by_name(&name).unwrap().unwrap().0, report.image);
-    let config = place.store.image_config_bytes(&report.image.id).unwrap();
+    let image = place.store.find_by_name(&name).unwrap().unwrap().0;
+    assert_eq!(image.id, digest(fixture.config.to_string().as_bytes()));
+    assert_eq!(image.layers.len(), 3);
+    assert_eq!(image.repo_digests, [name.with_digest(report.digest.clone())]);
+    let config = place.store.image_config_bytes(&image.id).unwrap();
     assert_eq!(config, fixture.config.to_string().into_bytes());
     let content = std::fs::read(place.store.layer_path(&digest(&two)).join("b")).unwrap();
     assert_eq!(content, b"22");

@@ -20,7 +20,7 @@ mod tests;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
@@ -131,12 +131,12 @@ fn enter(
     }
     // Its memory and descriptors stay visible to the user it runs for.
     prctl::set_dumpable(true).call("prctl", || "PR_SET_DUMPABLE".to_owned())?;
-    let mut place = Target::plain();
+    let mut place = Target::plain()?;
     let udp: Vec<u16> = udp_ports(&ports);
     // Where the kernel refuses, servers see the container's gateway or own address instead.
     let keeps_source = place.keep_sources(&udp).is_ok() && settle_capabilities(!udp.is_empty())?;
     if !keeps_source {
-        place = Target::plain();
+        place = Target::plain()?;
         set_capabilities(&[], &[])?;
     }
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS".to_owned())?;
@@ -153,11 +153,7 @@ fn udp_ports(ports: &[BoundPort]) -> Vec<u16> {
 
 /// Lets go of what was the monitor's: its streams, descriptors, blocked signals and limits.
 fn shed(ports: &[BoundPort], target: &ForwardTarget, report: &File) -> Result<(), sys::Error> {
-    let null = File::options().read(true).write(true).open("/dev/null");
-    let null = null.call("open", || "/dev/null".to_owned())?;
-    dup2_stdin(&null).call("dup2", || "0".to_owned())?;
-    dup2_stdout(&null).call("dup2", || "1".to_owned())?;
-    dup2_stderr(&null).call("dup2", || "2".to_owned())?;
+    silence()?;
     let mut keep = vec![target.userns.as_fd(), target.netns.as_fd(), report.as_fd()];
     keep.extend(ports.iter().flat_map(|port| port.sockets.iter().map(AsFd::as_fd)));
     close_all_but(&keep)?;
@@ -169,6 +165,20 @@ fn shed(ports: &[BoundPort], target: &ForwardTarget, report: &File) -> Result<()
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).call("getrlimit", || "RLIMIT_NOFILE".to_owned())?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).call("setrlimit", || "RLIMIT_NOFILE".to_owned())?;
     prctl::set_name(c"coracle-ports").call("prctl", || "PR_SET_NAME".to_owned())
+}
+
+/// Points the standard streams at /dev/null: the monitor's may be pipes that somebody waits on.
+fn silence() -> Result<(), sys::Error> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = null.call("open", || "/dev/null".to_owned())?;
+    dup2_stdin(&null).call("dup2", || "0".to_owned())?;
+    dup2_stdout(&null).call("dup2", || "1".to_owned())?;
+    dup2_stderr(&null).call("dup2", || "2".to_owned())?;
+    if null.as_raw_fd() <= 2 {
+        // A monitor without streams: this one is a stream now and stays.
+        std::mem::forget(null);
+    }
+    Ok(())
 }
 
 /// Keeps the capabilities that sockets with foreign sources need, and no others. `false`: they do

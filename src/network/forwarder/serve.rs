@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit};
 
 use super::Token;
 use super::datagram::{self, Sessions};
@@ -23,7 +24,7 @@ const BATCH: usize = 64;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 /// How long accepting rests when this process or the host has no descriptor or memory left.
-const REST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Listener {
@@ -32,15 +33,11 @@ struct Listener {
     protocol: Protocol,
 }
 
-/// A place for a connection. The generation tells events of its earlier tenants apart.
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    tenant: Option<Box<Tenant>>,
-}
-
+/// A forwarded connection and what it takes to set it up.
 #[derive(Debug)]
 struct Tenant {
+    /// Tells its events from those of earlier tenants of its slot.
+    generation: u32,
     connection: Connection,
     client: SocketAddr,
     connecting: bool,
@@ -52,14 +49,18 @@ struct Tenant {
 pub(super) struct Server {
     epoll: Epoll,
     listeners: Vec<Listener>,
-    slots: Vec<Slot>,
+    slots: Vec<Option<Box<Tenant>>>,
+    generation: u32,
     free: Vec<u32>,
     /// Connections whose turn ended with more to do.
     busy: Vec<u32>,
     sessions: Sessions,
     target: Target,
     shared: Shared,
-    resting: bool,
+    /// Connections this process has descriptors for.
+    room: usize,
+    /// Since when nobody is accepted, for lack of descriptors or memory.
+    resting: Option<Instant>,
 }
 
 impl Server {
@@ -76,12 +77,14 @@ impl Server {
             epoll,
             listeners,
             slots: Vec::new(),
+            generation: 0,
             free: Vec::new(),
             busy: Vec::new(),
             sessions: Sessions::default(),
             target,
             shared: Shared::new(),
-            resting: false,
+            room: room()?,
+            resting: None,
         };
         for (number, listener) in server.listeners.iter().enumerate() {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Listener(number).encode());
@@ -92,7 +95,7 @@ impl Server {
 
     /// Waits for events once and handles them; at most `limit` long.
     pub(super) fn step(&mut self, limit: Option<Duration>) -> sys::Result<()> {
-        let rest = self.resting.then_some(REST);
+        let rest = self.resting.map(|_| REST);
         let waits = [limit, rest, self.sessions.patience()];
         let wait =
             if self.busy.is_empty() { waits.into_iter().flatten().min() } else { Some(Duration::ZERO) };
@@ -104,7 +107,7 @@ impl Server {
             result => result.call("epoll_wait", String::new)?,
         };
         let busy = std::mem::take(&mut self.busy);
-        if self.resting && count == 0 {
+        if self.resting.is_some_and(|since| since.elapsed() >= REST) {
             self.set_resting(false)?;
         }
         for event in &events[..count] {
@@ -147,6 +150,9 @@ impl Server {
 
     fn accept(&mut self, number: usize) -> sys::Result<()> {
         for _ in 0..BATCH {
+            if self.slots.len() - self.free.len() >= self.room {
+                return self.set_resting(true);
+            }
             let listener = &self.listeners[number];
             match socket::accept(listener.socket.as_fd()) {
                 Ok(Some((client, peer))) => {
@@ -163,7 +169,7 @@ impl Server {
 
     /// Stops watching the TCP ports for a while, or watches them again.
     fn set_resting(&mut self, resting: bool) -> sys::Result<()> {
-        self.resting = resting;
+        self.resting = resting.then(Instant::now);
         let flags = if resting { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
         for (number, listener) in self.listeners.iter().enumerate() {
             if listener.protocol == Protocol::Tcp {
@@ -191,30 +197,33 @@ impl Server {
             return;
         };
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("there are fewer descriptors than that")
         });
         let connection = Connection::new(client, server);
-        let tenant = Tenant { connection, client: peer, connecting: true, other };
-        self.slots[index as usize].tenant = Some(Box::new(tenant));
+        self.generation = self.generation.wrapping_add(1) & Token::GENERATIONS;
+        let generation = self.generation;
+        let tenant = Tenant { generation, connection, client: peer, connecting: true, other };
+        self.slots[index as usize] = Some(Box::new(tenant));
         if self.watch(index, Side::Client).and_then(|()| self.watch(index, Side::Server)).is_err() {
             self.end(index, true);
         }
     }
 
     fn watch(&self, index: u32, side: Side) -> sys::Result<()> {
-        let slot = &self.slots[index as usize];
-        let Some(tenant) = &slot.tenant else { return Ok(()) };
+        let Some(tenant) = &self.slots[index as usize] else { return Ok(()) };
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        let token = Token::End { slot: index, generation: slot.generation, side };
+        let token = Token::End { slot: index, generation: tenant.generation, side };
         self.epoll
             .add(tenant.connection.socket(side), EpollEvent::new(flags, token.encode()))
             .call("epoll_ctl", || "EPOLL_CTL_ADD".to_owned())
     }
 
     fn connection_event(&mut self, index: u32, generation: u32, side: Side, events: EpollFlags) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        let Some(tenant) = slot.tenant.as_mut().filter(|_| slot.generation == generation) else { return };
+        let Some(Some(tenant)) = self.slots.get_mut(index as usize) else { return };
+        if tenant.generation != generation {
+            return;
+        }
         if side == Side::Server && tenant.connecting {
             let failed = events.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
             if failed && socket::take_error(tenant.connection.socket(Side::Server)).is_some() {
@@ -228,7 +237,7 @@ impl Server {
 
     /// The container's first address refused: the other one, or the end.
     fn try_other(&mut self, index: u32) {
-        let Some(tenant) = &mut self.slots[index as usize].tenant else { return };
+        let Some(tenant) = &mut self.slots[index as usize] else { return };
         let other = tenant.other.take();
         match other.map(|to| self.target.connect(tenant.client, to)) {
             Some(Ok(server)) => {
@@ -246,8 +255,7 @@ impl Server {
     }
 
     fn advance(&mut self, index: u32) {
-        let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        let Some(tenant) = &mut slot.tenant else { return };
+        let Some(Some(tenant)) = self.slots.get_mut(index as usize) else { return };
         match tenant.connection.advance(&mut self.shared) {
             Outcome::Waiting => {}
             Outcome::More => self.busy.push(index),
@@ -256,9 +264,7 @@ impl Server {
     }
 
     fn end(&mut self, index: u32, broken: bool) {
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1) & Token::GENERATIONS;
-        if let Some(mut tenant) = slot.tenant.take() {
+        if let Some(mut tenant) = self.slots[index as usize].take() {
             if broken {
                 tenant.connection.break_off(&mut self.shared);
             }
@@ -270,4 +276,11 @@ impl Server {
             self.shared.shrink();
         }
     }
+}
+
+/// Two descriptors per connection, and a quarter of all for pipes, sessions and the rest. Whoever
+/// comes when it is full waits in the kernel's queue instead of being turned away half-way.
+fn room() -> sys::Result<usize> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).call("getrlimit", || "RLIMIT_NOFILE".to_owned())?;
+    Ok(usize::try_from(limit / 8 * 3).unwrap_or(usize::MAX).max(1))
 }

@@ -3,7 +3,7 @@
 //!
 //! A socket for a client of 192.0.2.9 is bound to 192.0.2.9 inside the container's network
 //! namespace (IP_TRANSPARENT). Its packets carry a mark; the accepted socket inherits the mark
-//! (net.ipv4.tcp_fwmark_accept), and a rule sends marked packets to a routing table in which
+//! (net.ipv4.tcp_fwmark_accept), a refusal repeats it (fwmark_reflect), and a rule sends marked packets to a routing table in which
 //! every address is local. So the answers come back to this process, and the container's other
 //! packets never meet that table. UDP servers do not inherit marks: for them, packets from the
 //! published port to a present client are caught instead.
@@ -17,8 +17,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{SockType, SockaddrStorage, setsockopt, sockopt};
+use nix::sys::socket::{SockType, setsockopt, sockopt};
 
+use crate::network::links::{OUTSIDE_V4, OUTSIDE_V6};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::netlink::{RouteSocket, Selector};
@@ -30,9 +31,6 @@ const MARKED: u32 = 0x63_6f6c;
 const ANSWERS: u32 = 0x63_6f6d;
 /// After the table of local addresses (0), before the main one (32766).
 const PRIORITY: u32 = 1000;
-/// A documentation address (RFC 5737, RFC 3849): "somewhere outside".
-const OUTSIDE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
-const OUTSIDE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 /// How often the addresses are looked up again at most.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -50,31 +48,32 @@ pub(super) struct Target {
     addresses: Addresses,
     seen: Option<Instant>,
     keeps_source: bool,
-    netlink: Option<RouteSocket>,
+    /// Speaks for the container's network namespace.
+    netlink: RouteSocket,
     /// Clients whose UDP answers are caught, and how many sessions need that.
     answered: HashMap<IpAddr, usize>,
 }
 
 impl Target {
     /// A target without source addresses, in the caller's network namespace.
-    pub(super) fn plain() -> Target {
-        Target {
+    pub(super) fn plain() -> sys::Result<Target> {
+        Ok(Target {
             addresses: Addresses::default(),
             seen: None,
             keeps_source: false,
-            netlink: None,
+            netlink: RouteSocket::open()?,
             answered: HashMap::new(),
-        }
+        })
     }
 
     #[cfg(test)]
     pub(super) fn fixed(v4: Ipv4Addr) -> Target {
         let addresses = Addresses { v4: Some(v4), ..Addresses::default() };
-        Target { addresses, seen: Some(Instant::now() + Duration::from_secs(3600)), ..Target::plain() }
-    }
-
-    pub(super) fn keeps_source(&self) -> bool {
-        self.keeps_source
+        Target {
+            addresses,
+            seen: Some(Instant::now() + Duration::from_secs(3600)),
+            ..Target::plain().expect("netlink")
+        }
     }
 
     /// Prepares the network namespace for sockets with foreign sources. IPv6 is not required.
@@ -82,15 +81,13 @@ impl Target {
     /// # Errors
     /// This kernel or these capabilities do not allow it: the target stays plain.
     pub(super) fn keep_sources(&mut self, udp_ports: &[u16]) -> sys::Result<()> {
-        let netlink = RouteSocket::open()?;
         accept_marks()?;
         for v6 in [false, true] {
-            match prepare(&netlink, udp_ports, v6) {
+            match prepare(&self.netlink, udp_ports, v6) {
                 Err(_) if v6 => {}
                 result => result?,
             }
         }
-        self.netlink = Some(netlink);
         self.keeps_source = true;
         Ok(())
     }
@@ -125,7 +122,7 @@ impl Target {
         }
         self.seen = Some(Instant::now());
         // Without an answer the last known addresses are still the best guess.
-        if let Ok(addresses) = look(self.netlink.as_ref()) {
+        if let Ok(addresses) = look(&self.netlink) {
             self.addresses = addresses;
         }
     }
@@ -163,8 +160,7 @@ impl Target {
             *users += 1;
             return true;
         }
-        let Some(netlink) = &self.netlink else { return false };
-        let caught = netlink.add_local_host(source, own, ANSWERS).is_ok();
+        let caught = self.netlink.add_local_host(source, own, ANSWERS).is_ok();
         if caught {
             self.answered.insert(source, 1);
         }
@@ -177,10 +173,8 @@ impl Target {
         *users -= 1;
         if *users == 0 {
             self.answered.remove(&source);
-            if let Some(netlink) = &self.netlink {
-                // A route that is gone already is what was wanted.
-                let _ = netlink.remove_local_host(source, ANSWERS);
-            }
+            // A route that is gone already is what was wanted.
+            let _ = self.netlink.remove_local_host(source, ANSWERS);
         }
     }
 
@@ -199,7 +193,9 @@ impl Target {
 
     /// The address a client appears as; port 0: any.
     fn source(&self, client: SocketAddr, to: IpAddr) -> Option<SocketAddr> {
-        if !self.keeps_source {
+        // pasta gives the container the host's own IPv6 address; between equal addresses a plain
+        // socket shows the same.
+        if !self.keeps_source || client.ip() == to {
             return None;
         }
         let link_local = matches!(client.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
@@ -238,10 +234,16 @@ fn mark(socket: &OwnedFd, v6: bool) -> sys::Result<()> {
     socket::bind_to_loopback(socket)
 }
 
-/// net.ipv4.tcp_fwmark_accept of this network namespace; it serves IPv6 as well.
+/// Lets accepted sockets, and refusals that come from no socket, carry the mark of the packet
+/// they answer. Only marked packets are answered otherwise than before.
 fn accept_marks() -> sys::Result<()> {
-    const SETTING: &str = "/proc/sys/net/ipv4/tcp_fwmark_accept";
-    std::fs::write(SETTING, "1").call("write", || SETTING.to_owned())
+    let set = |setting: &str| std::fs::write(setting, "1").call("write", || setting.to_owned());
+    // This one serves IPv6 as well.
+    set("/proc/sys/net/ipv4/tcp_fwmark_accept")?;
+    set("/proc/sys/net/ipv4/fwmark_reflect")?;
+    // Not there without IPv6.
+    let _ = set("/proc/sys/net/ipv6/fwmark_reflect");
+    Ok(())
 }
 
 fn prepare(netlink: &RouteSocket, udp_ports: &[u16], v6: bool) -> sys::Result<()> {
@@ -254,31 +256,26 @@ fn prepare(netlink: &RouteSocket, udp_ports: &[u16], v6: bool) -> sys::Result<()
 }
 
 /// The first address of each family that is not loopback's.
-fn look(netlink: Option<&RouteSocket>) -> sys::Result<Addresses> {
-    let mut addresses = Addresses::default();
-    for interface in nix::ifaddrs::getifaddrs().call("getifaddrs", String::new)? {
-        match interface.address.as_ref().and_then(internet) {
-            Some(IpAddr::V4(ip)) if addresses.v4.is_none() && !ip.is_loopback() => addresses.v4 = Some(ip),
-            Some(IpAddr::V6(ip))
-                if addresses.v6.is_none() && !ip.is_loopback() && !ip.is_unicast_link_local() =>
-            {
-                addresses.v6 = Some(ip);
+fn look(netlink: &RouteSocket) -> sys::Result<Addresses> {
+    let mut found = Addresses::default();
+    for (address, _) in netlink.addresses()? {
+        match address {
+            IpAddr::V4(ip) if !ip.is_loopback() => {
+                found.v4.get_or_insert(ip);
+            }
+            IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local() => {
+                found.v6.get_or_insert(ip);
             }
             _ => {}
         }
     }
-    if let Some(netlink) = netlink {
-        addresses.gateway_v4 = netlink.gateway_to(OUTSIDE_V4)?;
-        let usable = |ip: &IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        // A kernel without IPv6 has no such gateway.
-        addresses.gateway_v6 = netlink.gateway_to(OUTSIDE_V6).ok().flatten().filter(usable);
-    }
-    Ok(addresses)
-}
-
-fn internet(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    let gateway = |outside| netlink.way_to(outside).map(|way| way.and_then(|way| way.gateway));
+    found.gateway_v4 = gateway(OUTSIDE_V4)?;
+    // A kernel without IPv6 refuses to answer; a link-local gateway is nobody's source.
+    found.gateway_v6 = gateway(OUTSIDE_V6)
+        .unwrap_or_default()
+        .filter(|ip| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -293,7 +290,7 @@ mod tests {
             gateway_v6: None,
         };
         let seen = Some(Instant::now() + Duration::from_secs(3600));
-        Target { addresses, seen, keeps_source, ..Target::plain() }
+        Target { addresses, seen, keeps_source, ..Target::plain().expect("netlink") }
     }
 
     #[test]

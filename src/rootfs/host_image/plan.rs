@@ -36,8 +36,8 @@ const PSEUDO: [&str; 17] = [
 /// Directories deeper than this with mounts below them are left empty.
 const DEPTH: usize = 6;
 
-/// The names in a directory, or why it cannot be listed.
-pub type Listing = io::Result<Vec<(OsString, FileKind)>>;
+/// What a directory holds, in no order.
+pub type Listing = Vec<(OsString, FileKind)>;
 
 /// Divides the host's files into parts, parents first and sorted by name.
 ///
@@ -49,7 +49,7 @@ pub type Listing = io::Result<Vec<(OsString, FileKind)>>;
 pub fn plan(
     mountinfo: &str,
     exclude: &[PathBuf],
-    entries: &dyn Fn(&Path) -> Listing,
+    entries: &dyn Fn(&Path) -> io::Result<Listing>,
 ) -> Result<Vec<Part>, Error> {
     let planner = Planner { mounts: mount_points(mountinfo), exclude, entries };
     let mut parts = Vec::new();
@@ -63,17 +63,11 @@ struct Planner<'a> {
     /// Mount points and their file system types; of mounts stacked on one point the last is the visible one.
     mounts: Vec<(PathBuf, String)>,
     exclude: &'a [PathBuf],
-    entries: &'a dyn Fn(&Path) -> Listing,
+    entries: &'a dyn Fn(&Path) -> io::Result<Listing>,
 }
 
 impl Planner<'_> {
-    fn children(
-        &self,
-        dir: &Path,
-        mut names: Vec<(OsString, FileKind)>,
-        depth: usize,
-        parts: &mut Vec<Part>,
-    ) {
+    fn children(&self, dir: &Path, mut names: Listing, depth: usize, parts: &mut Vec<Part>) {
         names.sort_by(|a, b| a.0.cmp(&b.0));
         for (name, kind) in names {
             let path = dir.join(name);
@@ -151,7 +145,7 @@ fn unescape(field: &str) -> PathBuf {
 }
 
 /// Lists a directory of this host, for [`plan`]. A name that vanishes meanwhile is left out.
-pub fn host_entries(dir: &Path) -> Listing {
+pub fn host_entries(dir: &Path) -> io::Result<Listing> {
     let mut listed = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

@@ -1,0 +1,112 @@
+//! One `exec`: role exec session. It joins the container, starts the program there and passes its
+//! streams on; with `-d` it stays until the program has ended.
+
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::{SigSet, Signal};
+use serde::{Deserialize, Serialize};
+
+use super::protocol::{Event, Failure, FailureKind};
+use super::relay::{Parts, Relay, Streams};
+use super::setup::{failure, make_pipes};
+use crate::runtime::channel::InitMessage;
+use crate::runtime::join::{Joining, add};
+use crate::security;
+use crate::spec::container::{Options, ProcessSpec};
+use crate::sys;
+use crate::sys::path::adopt_fd;
+use crate::sys::process::{pidfd_open, read_letter};
+use crate::sys::signal::Signals;
+
+/// `argv[1]` of the role.
+pub const ROLE: &str = "__exec-session";
+/// Descriptors the role inherits.
+pub const CLIENT: i32 = 3;
+pub const INIT: i32 = 4;
+/// A letter with the [`Order`] as JSON.
+pub const ORDER: i32 = 5;
+
+/// What the client decided.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    pub process: ProcessSpec,
+    /// The container's options; `privileged` as this exec has it.
+    pub options: Options,
+    pub host_network: bool,
+    pub single_id: bool,
+    pub attached: bool,
+}
+
+/// The role.
+pub fn serve() -> sys::Result<()> {
+    let client = UnixStream::from(adopt_fd(CLIENT)?);
+    let order = read_letter(adopt_fd(ORDER)?)?;
+    sys::signal::ignore_broken_pipe();
+    let order: Order = serde_json::from_str(&order)
+        .map_err(|_| sys::Error::new("exec", "malformed order", nix::errno::Errno::EINVAL))?;
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    let signals = Signals::block(&set)?;
+    match start(&order, signals) {
+        Err(failure) => super::refuse(client, &failure),
+        Ok(parts) => {
+            let mut relay = Relay::new(parts);
+            relay.add_client(client, order.attached);
+            relay.tell_all(&Event::Started);
+            let code = relay.run()?.code();
+            relay.farewell(&Event::Exited { code });
+        }
+    }
+    Ok(())
+}
+
+fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
+    let init = adopt_fd(INIT).map_err(|e| failure(&e))?;
+    let security = security::plan(&order.options, Vec::new()).map_err(|e| failure(&e))?;
+    let process = &order.process;
+    let (theirs, ours) = if process.tty {
+        (None, None)
+    } else {
+        let (theirs, ours) = make_pipes(process.open_stdin).map_err(|e| failure(&e))?;
+        (Some(theirs), Some(ours))
+    };
+    let joining = Joining {
+        init: std::os::fd::AsFd::as_fd(&init),
+        host_network: order.host_network,
+        single_id: order.single_id,
+        process,
+        security: &security,
+        pipes: theirs,
+    };
+    let (pid, channel) = add(joining).map_err(|e| failure(&e))?;
+    let pidfd = pidfd_open(pid).map_err(|e| failure(&e))?;
+    let died = || Failure { kind: FailureKind::Setup, message: "the new process was killed".into() };
+    let terminal = match channel.receive().map_err(|e| failure(&e))?.ok_or_else(died)? {
+        (InitMessage::Ready { .. }, terminal) => terminal,
+        (InitMessage::Failed(failed), _) => return Err(failed.into()),
+    };
+    channel.go(true).map_err(|e| failure(&e))?;
+    if let Some((InitMessage::Failed(failed), _)) = channel.receive().map_err(|e| failure(&e))? {
+        return Err(failed.into());
+    }
+    let streams = match ours {
+        Some((stdin, stdout, stderr)) => Streams::Pipes {
+            stdin: process.open_stdin.then_some(stdin),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+        },
+        None => Streams::Terminal { master: terminal },
+    };
+    Ok(Parts {
+        streams,
+        listener: None,
+        log: None,
+        signals,
+        open_stdin: process.open_stdin,
+        pid,
+        pidfd,
+        stop_signal: libc::SIGTERM,
+    })
+}

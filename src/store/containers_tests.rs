@@ -1,0 +1,71 @@
+//! Tests of `containers`.
+
+use super::*;
+use crate::spec::container::{ImageUse, Options, ProcessSpec, RECORD_VERSION};
+
+fn record(byte: u8) -> ContainerRecord {
+    ContainerRecord {
+        version: RECORD_VERSION,
+        id: ContainerId::from_bytes([byte; 32]),
+        created: "2026-01-01T00:00:00.000000000Z".into(),
+        image: ImageUse::Host,
+        process: ProcessSpec {
+            argv: vec!["true".into()],
+            env: Vec::new(),
+            cwd: "/".into(),
+            user: String::new(),
+            tty: false,
+            open_stdin: false,
+        },
+        options: Options::default(),
+    }
+}
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let store = Store::open(dir.path().join("store"));
+    (dir, store)
+}
+
+#[test]
+fn made_found_and_removed() {
+    let (_dir, store) = store();
+    store.create_container(&record(1), "one", false).expect("created");
+    store.create_container(&record(0x12), "two", false).expect("created");
+    assert_eq!(store.containers().expect("list").len(), 2);
+    assert_eq!(store.find_container("one").expect("by name").name, "one");
+    assert_eq!(store.find_container("12").expect("by prefix").name, "two");
+    assert!(matches!(store.find_container("nope"), Err(Error::NoSuch(_))));
+    let taken = store.create_container(&record(3), "one", false);
+    assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
+    assert_eq!(store.containers().expect("list").len(), 2);
+    let held = store.hold_container(&record(1).id).expect("held");
+    drop(store.withdraw_container(&held).expect("gone"));
+    assert!(matches!(store.find_container("one"), Err(Error::NoSuch(_))));
+    store.create_container(&record(3), "one", false).expect("the name is free again");
+}
+
+#[test]
+fn a_name_whose_creator_died_is_free() {
+    let (_dir, store) = store();
+    std::fs::create_dir_all(store.names_dir()).expect("names");
+    let dead = format!("{} 00000000deadbeef", ContainerId::from_bytes([9; 32]));
+    std::fs::write(store.names_dir().join("ghost"), dead).expect("claim");
+    store.create_container(&record(1), "ghost", false).expect("created");
+}
+
+#[test]
+fn running_is_believed_while_the_lock_is_held() {
+    let (_dir, store) = store();
+    let record = record(1);
+    store.create_container(&record, "one", false).expect("created");
+    assert_eq!(store.find_container("one").expect("found").state.status, Status::Created);
+    let held = store.hold_container(&record.id).expect("held");
+    let state = ContainerState { status: Status::Running, pid: 7, ..ContainerState::created() };
+    held.write_state(&state, false).expect("written");
+    assert!(store.find_container("one").expect("found").is_running());
+    assert!(matches!(store.hold_container(&record.id), Err(Error::Busy(_))));
+    drop(held);
+    let state = store.find_container("one").expect("found").state;
+    assert_eq!((state.status, state.exit_code), (Status::Exited, 255));
+}
