@@ -68,10 +68,15 @@ pub fn unblock_all() -> Result<()> {
 }
 
 /// Gives every signal its default action, before exec (an ignored one would stay ignored).
+///
+/// By the system call itself: glibc hides its own two signals, which its posix_spawn leaves ignored.
 pub fn reset_handlers() {
+    // struct sigaction of the kernel: handler (0 is SIG_DFL), flags, restorer, mask.
+    let default = [0u64; 4];
     for number in 1..=64 {
-        // SAFETY: SIG_DFL is always a valid action; KILL, STOP and glibc's own two just fail.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the structure has the kernel's size and outlives the call; the default action runs
+        // no code of ours. KILL and STOP just fail.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null::<u64>(), 8) };
     }
 }
 
