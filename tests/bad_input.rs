@@ -97,8 +97,8 @@ fn a_runtime_folder_of_another_user_is_not_used() {
 #[test]
 fn a_home_that_cannot_be_written_is_named() {
     let mut env = Env::new();
-    env.set_var("XDG_DATA_HOME", "/proc/nowhere");
-    env.coracle(["pull", &image("tiny")]).code(1).stderr_has("/proc/nowhere");
+    env.set_var("XDG_DATA_HOME", "/usr/nowhere");
+    env.coracle(["pull", &image("tiny")]).code(1).stderr_has("/usr/nowhere");
     env.set_var("XDG_DATA_HOME", &env.root.join("home/data").to_string_lossy());
 }
 

@@ -99,7 +99,7 @@ fn a_diff_id_that_is_not_the_layers() {
     let tar = archive(&busybox_entries());
     let blob = attack.registry.blob("app", OCI_LAYER_GZIP, &gzip(&tar));
     attack.registry.push_blobs("app", "latest", &[blob], &[sha256(b"something else")]);
-    attack.is_refused(&["diff"]);
+    attack.is_refused(&["promised"]);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_truncated_layer() {
     let attack = Attack::new();
     let pushed = attack.registry.push("app", "latest", &[archive(&busybox_entries())]);
     attack.registry.change(&blob_path("app", &pushed.layers[0].digest), |reply| reply.cut_at = Some(20_000));
-    attack.is_refused(&[&pushed.layers[0].digest["sha256:".len()..][..12]]);
+    attack.is_refused(&["the connection", "broke"]);
 }
 
 #[test]
@@ -135,7 +135,8 @@ fn sizes_that_lie() {
         let honest = attack.registry.blob("app", OCI_LAYER_GZIP, &gzip(&tar));
         let size = u64::try_from(i64::try_from(honest.size).unwrap() + lie).unwrap_or(0);
         attack.registry.push_blobs("app", "latest", &[Blob { size, ..honest }], &[sha256(&tar)]);
-        attack.is_refused(&["size"]);
+        // A size that no disk holds is refused before anything is fetched.
+        attack.is_refused(&[if lie == 1 << 40 { "not enough space" } else { "size" }]);
     }
 }
 
@@ -175,7 +176,7 @@ fn unknown_media_types() {
     let attack = Attack::new();
     let old = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     attack.registry.manifest("app", "latest", old, &json!({"schemaVersion": 1, "name": "app"}));
-    attack.is_refused(&["v1"]);
+    attack.is_refused(&["schema 1"]);
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn a_digest_that_is_a_path() {
     let document =
         json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.json(), "layers": [evil] });
     attack.registry.manifest("app", "latest", OCI_MANIFEST, &document);
-    attack.is_refused(&["digest"]);
+    attack.is_refused(&["manifest", "evil"]);
 }
 
 /// The layer may be refused or contained; either way nothing is written above its root.
@@ -229,8 +230,6 @@ fn names_that_climb_out() {
     for name in
         ["../evil", "../../../../../../../../../../tmp/evil", "a/../../evil", "/../evil", "etc/../../evil"]
     {
-        let attack = Attack::with_layer(archive(&[Entry::file(name, "x")]));
-        attack.is_refused(&["evil"]);
         stays_inside(&[Entry::file(name, "x")]);
     }
 }
@@ -254,11 +253,9 @@ fn links_do_not_lead_out() {
 }
 
 #[test]
-fn a_link_to_a_folder_of_the_image_is_followed_inside() {
-    let attack =
-        Attack::with_layer(archive(&[Entry::symlink("lib", "/etc"), Entry::file("lib/new", "inside\n")]));
-    let name = attack.registry.image("app");
-    attack.env.coracle(["run", "--rm", "-q", &name, "cat", "/etc/new"]).success().says("inside\n");
+fn a_way_through_a_link_of_the_same_layer_is_refused() {
+    let attack = Attack::with_layer(archive(&[Entry::symlink("lib", "/etc"), Entry::file("lib/evil", "x")]));
+    attack.is_refused(&["lib/evil", "not a directory"]);
 }
 
 #[test]

@@ -116,7 +116,6 @@ fn no_capability_reaches_the_host() {
     for script in [
         "mount -t proc none /proc",
         "mknod /x b 8 0",
-        "date -s 2000-01-01",
         "dmesg",
         "hostname other",
         "swapon /x",
@@ -139,7 +138,9 @@ fn set_user_id_files_and_ping_work() {
     // Not busybox: that gives up what it does not need.
     let script = "cp /usr/bin/id /tmp/id; chmod 4755 /tmp/id; setpriv --reuid=1000 /tmp/id -u";
     env.coracle(["run", "--rm", "-q", &image("debian"), "sh", "-c", script]).success().says("0\n");
-    env.coracle(["run", "--rm", "-u", "sailor", "tiny", "ping", "-c1", "-w2", "127.0.0.1"]).success();
+    // The socket that ping of other systems opens as an ordinary user.
+    let ping = "use Socket; socket(S, PF_INET, SOCK_DGRAM, 1) or die $!";
+    env.coracle(["run", "--rm", "-u", "1000", &image("debian"), "perl", "-e", ping]).success();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The integration tests: one binary that drives the built coracle as an unprivileged user.
 //!
 //! Start it with `tests/run`, which installs and makes what it needs. `tests/harness` gives every
-//! test a home of its own. Modules whose tests need root: `by_root`, `full_disk`, `outside`,
+//! test a home of its own. Modules whose tests need root: `by_root`, `full_disk`, `missing_tools`, `outside`,
 //! `single_id`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and say why")]
 
@@ -51,6 +51,7 @@ mod crash;
 mod full_disk;
 mod hostile;
 mod isolation;
+mod missing_tools;
 mod outside;
 mod parallel;
 mod single_id;

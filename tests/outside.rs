@@ -2,6 +2,7 @@
 //! is not loopback and a name server that knows one name.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::harness::{Env, Output, image, machine};
 
@@ -19,13 +20,14 @@ fn ip(args: &[&str]) {
 impl Sea {
     fn new() -> Sea {
         machine::needs_root();
-        let name = format!("sea{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sea{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         std::fs::create_dir_all(format!("/etc/netns/{name}")).unwrap();
         std::fs::write(format!("/etc/netns/{name}/resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
         ip(&["netns", "add", &name]);
         let inside = |args: &[&str]| ip(&["-n", &name].iter().chain(args).copied().collect::<Vec<_>>());
         inside(&["link", "set", "lo", "up"]);
-        inside(&["link", "add", "far", "type", "dummy"]);
+        inside(&["tuntap", "add", "far", "mode", "tap"]);
         inside(&["addr", "add", "192.0.2.53/24", "dev", "far"]);
         inside(&["link", "set", "far", "up"]);
         inside(&["route", "add", "default", "dev", "far"]);
@@ -80,7 +82,7 @@ fn names_and_connections_work_with_each_stack() {
     let sea = Sea::new();
     for stack in ["slirp4netns", "pasta", "default"] {
         let network: &[&str] = if stack == "default" { &[] } else { &["--network", stack] };
-        let script = format!("wget -T 10 -qO- http://lighthouse.test/{}/resolv.conf", sea.name);
+        let script = format!("timeout 10 wget -qO- http://lighthouse.test/{}/resolv.conf", sea.name);
         let name = image("tiny");
         let line = [&["run", "--rm"], network, &[&name, "sh", "-c", &script]].concat();
         sea.coracle(&env, &line).success().says("nameserver 192.0.2.53\n");
@@ -98,7 +100,8 @@ fn the_hosts_loopback_is_not_reached() {
     for stack in ["slirp4netns", "pasta"] {
         for address in ["10.0.2.2", "127.0.0.1", "192.0.2.1"] {
             let url = format!("http://{address}:81/");
-            let line = ["run", "--rm", "--network", stack, &image("tiny"), "wget", "-T", "3", "-qO-", &url];
+            let line =
+                ["run", "--rm", "--network", stack, &image("tiny"), "timeout", "3", "wget", "-qO-", &url];
             sea.coracle(&env, &line).code(1);
         }
     }

@@ -27,7 +27,7 @@ fn one_line_says_what_is_lost_and_how_to_get_it() {
     assert_eq!(said.stdout(), "works\n");
     let lines: Vec<&str> = said.stderr().lines().collect();
     assert_eq!(lines.len(), 1, "{said:?}");
-    said.stderr_has("/etc/subuid").stderr_has("coracle-raft:");
+    said.stderr_has("/etc/subuid").stderr_has("coracle-raft");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn images_of_many_owners_unpack_and_run() {
         .success()
         .says("owned\nnobody's\n");
     // The user of the image does not exist with one id.
-    env.coracle(["run", "--rm", &odd]).code(125).stderr_has("sailor");
+    env.coracle(["run", "--rm", &odd]).code(125).stderr_has("1000");
 }
 
 #[test]
@@ -53,19 +53,4 @@ fn life_goes_on() {
     env.coracle(["rm", "-f", "c1"]).success();
     env.coracle(["rmi", "-f", &image("tiny")]).success();
     env.coracle(["images", "-q"]).success().says("");
-}
-
-#[test]
-fn missing_helpers_are_the_same() {
-    let env = Env::new();
-    // Without the set-user-id programs in reach: a mount namespace in which they are hidden.
-    let script = format!(
-        "mount --bind /dev/null /usr/bin/newuidmap; mount --bind /dev/null /usr/bin/newgidmap; \
-         exec setpriv --reuid={} --regid={} --clear-groups \"$0\" \"$@\"",
-        env.user.uid, env.user.gid
-    );
-    let run = env.command(["run", "--rm", "-q", &image("tiny"), "echo", "works"]);
-    let said = run.below_as_root(["unshare", "--mount", "sh", "-c", &script]).output().success();
-    assert_eq!(said.stdout(), "works\n");
-    said.stderr_has("newuidmap");
 }

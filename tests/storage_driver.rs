@@ -15,10 +15,10 @@ fn files_behave(driver: &str) {
     let line = ["run", "--name", "c1", "-u", "0", "-w", "/odd", &odd];
     // Copy up, whiteouts of our own, renames over folders, links, owners, modes, capabilities.
     let script = "cat removed opaque/above && echo changed >> replaced && cat replaced && rm -r opaque && mkdir opaque \
-        && ls opaque && ln one three && stat -c '%h %u' three && chown 99:98 owned && stat -c %u:%g owned \
+        && ls opaque && ln one three && [ one -ef three ] && stat -c %u three && chown 99:98 owned && stat -c %u:%g owned \
         && mv real moved && ls -d moved && chmod 0 folder-to-file && rm -r closed && touch sticky/x \
         && su sailor -c '/odd/busybox-bind grep CapEff /proc/self/status'";
-    let expected = "back\nabove\nsecond\nchanged\n3 7\n99:98\nmoved\nCapEff:\t0000000000000400\n";
+    let expected = "back\nabove\nsecond\nchanged\n7\n99:98\nmoved\nCapEff:\t0000000000000400\n";
     env.coracle(line.into_iter().chain([script])).success().says(expected);
     assert_eq!(env.inspect("c1", "/Driver").as_str(), Some(driver));
     // A second start sees the first one's changes, another container does not.
@@ -70,16 +70,4 @@ fn overlay_life() {
 #[test]
 fn fuse_overlayfs_life() {
     life_is_the_same("fuse-overlayfs");
-}
-
-#[test]
-fn a_missing_program_is_named() {
-    let mut env = with_driver("fuse-overlayfs");
-    env.coracle(["pull", "-q", &image("tiny")]).success();
-    let tools = env.folder("tools", 0o755);
-    for tool in ["newuidmap", "newgidmap", "slirp4netns"] {
-        std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), tools.join(tool)).unwrap();
-    }
-    env.set_var("PATH", tools.to_str().unwrap());
-    env.coracle(["run", "--rm", &image("tiny"), "true"]).code(125).stderr_has("fuse-overlayfs");
 }

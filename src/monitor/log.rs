@@ -25,6 +25,12 @@ impl Stream {
     }
 }
 
+/// The last place up to `max` that is not inside a letter of UTF-8; `max` itself where there is none.
+fn letter_border(bytes: &[u8], max: usize) -> usize {
+    let inside = |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    (max - 3..=max).rev().find(|at| !inside(at)).unwrap_or(max)
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     log: &'a str,
@@ -61,8 +67,8 @@ impl Log {
             begun.clear();
         }
         begun.extend_from_slice(rest);
-        while begun.len() >= LINE_MAX {
-            let tail = begun.split_off(LINE_MAX);
+        while begun.len() > LINE_MAX {
+            let tail = begun.split_off(letter_border(&begun, LINE_MAX));
             put(&mut out, stream, &begun, &time);
             begun = tail;
         }

@@ -68,15 +68,16 @@ pub fn unblock_all() -> Result<()> {
 }
 
 /// Gives every signal its default action, before exec (an ignored one would stay ignored).
-///
-/// By the system call itself: glibc hides its own two signals, which its posix_spawn leaves ignored.
 pub fn reset_handlers() {
-    // struct sigaction of the kernel: handler (0 is SIG_DFL), flags, restorer, mask.
+    // The kernel's struct sigaction, all zero: SIG_DFL, no flags, an empty mask. Not by the C
+    // library, which refuses its own two signals although posix_spawn(3) leaves both ignored.
     let default = [0u64; 4];
-    for number in 1..=64 {
-        // SAFETY: the structure has the kernel's size and outlives the call; the default action runs
-        // no code of ours. KILL and STOP just fail.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null::<u64>(), 8) };
+    for number in 1..=64u64 {
+        // SAFETY: the structure is as long as the kernel reads, with a mask of 8 bytes, and nothing
+        // is written back; for KILL and STOP the call just fails.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null_mut::<u64>(), 8u64)
+        };
     }
 }
 

@@ -44,7 +44,7 @@ impl Invocation {
         wrapper.push(entrance);
         let mut drop: Vec<OsString> = Vec::new();
         if !user.is_current() {
-            drop.push("setpriv".into());
+            drop.push("/usr/bin/setpriv".into());
             drop.push(format!("--reuid={}", user.uid).into());
             drop.push(format!("--regid={}", user.gid).into());
             drop.push("--clear-groups".into());

@@ -15,7 +15,7 @@ fn compiles_and_interprets(tag: &str) {
     run.patience(Duration::from_secs(120)).output().success().says(expected);
     // As many files as the packages say they have, of the right contents.
     let script = "dpkg --verify 2>&1 | grep -v -e ' c /etc' -e /usr/share/doc -e /usr/share/man -e /usr/share/locale \
-        -e /usr/share/info -e /usr/share/zoneinfo -e /pod/ -e /var/log; echo verified";
+        -e /usr/share/info -e /usr/share/zoneinfo -e 5.36.0/pod -e /var/log; echo verified";
     let run = env.command(["run", "--rm", "--network", "none", &name, "sh", "-c", script]);
     run.patience(Duration::from_secs(300)).output().success().says("verified\n");
     env.command(["rmi", &name]).patience(Duration::from_secs(120)).output().success();
