@@ -7,7 +7,6 @@ mod archive;
 mod cli;
 mod config;
 mod engine;
-mod host;
 mod monitor;
 mod network;
 mod registry;

@@ -10,7 +10,6 @@ const RANKS: &[(&str, u32)] = &[
     ("spec", 0),
     ("sys", 0),
     ("config", 1),
-    ("host", 1),
     ("rootfs", 2),
     ("network", 2),
     ("userns", 2),

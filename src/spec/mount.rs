@@ -63,7 +63,7 @@ pub fn parse_volume(text: &str, cwd: &Path) -> Result<BindMount, InvalidMount> {
         other => return Err(InvalidMount::Mode(text.to_owned(), other.to_owned())),
     };
     if !source.starts_with('/') && !source.starts_with('.') {
-        return Err(InvalidMount::NamedVolume(source.to_owned()));
+        return Err(InvalidMount::NamedVolume(text.to_owned()));
     }
     Ok(BindMount { source: cwd.join(source), target, read_only })
 }

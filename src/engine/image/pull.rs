@@ -241,6 +241,10 @@ fn check_space(root: &Path, missing: &[Missing]) -> Result<(), Error> {
     let place = root.ancestors().find(|place| place.exists()).unwrap_or(Path::new("/"));
     let found = nix::sys::statvfs::statvfs(place)
         .map_err(|source| Error::FreeSpace { path: place.to_owned(), source })?;
+    if found.blocks() == 0 {
+        // Not a disk: writing will tell.
+        return Ok(());
+    }
     let free = found.blocks_available().saturating_mul(found.fragment_size());
     if needed > free {
         return Err(Error::NoSpace { path: place.to_owned(), needed, free });

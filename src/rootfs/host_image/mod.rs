@@ -10,11 +10,13 @@
 //! scratch/work/<path>    the overlay's own
 //! ```
 //!
-//! What is lost against a real root file system: the host's root is not mapped in the container, so its files
-//! belong to `nobody` there. They can be replaced, renamed and removed, but not changed in place; that holds for
-//! the directories listed in `upper::WRITABLE`, and for the first level of every other one. The user's own files can
-//! be changed freely. What the user cannot read is empty or refused. Sockets, fifos and devices that lie beside
-//! a mount are left out.
+//! What is lost against a real root file system:
+//! - The host's root is not mapped in the container, so its files belong to `nobody` there. They can be replaced,
+//!   renamed and removed, but not changed in place; and that only in the top level of each overlay and in the
+//!   directories which `upper::WRITABLE` names. Deeper ones are as closed as they are to the user on the host.
+//!   The user's own files can be changed freely.
+//! - What the user cannot read is empty or refused.
+//! - Beside a mount: sockets, fifos and devices are left out, larger files are read-only.
 
 mod apply;
 mod plan;
