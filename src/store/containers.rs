@@ -21,7 +21,6 @@ use super::{IoContext, Store, layers};
 use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
-use crate::sys::process::boot_id;
 
 /// A container as it is now.
 #[derive(Debug, Clone)]
@@ -305,10 +304,8 @@ fn read_state_file(directory: &Path) -> Result<Option<ContainerState>, Error> {
     }
 }
 
-/// What docker reports for a container that went down with its host.
-const HOST_DOWN: i32 = 255;
-/// A container is killed with its monitor.
-const KILLED: i32 = 128 + libc::SIGKILL;
+/// What docker reports for a container whose end nobody saw.
+const LOST_EXIT_CODE: i32 = 255;
 
 fn read_state(directory: &Path) -> Result<ContainerState, Error> {
     let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
@@ -320,7 +317,7 @@ fn read_state(directory: &Path) -> Result<ContainerState, Error> {
     if state.status == Status::Running {
         state.status = Status::Exited;
         state.pid = 0;
-        state.exit_code = if state.boot_id == boot_id() { KILLED } else { HOST_DOWN };
+        state.exit_code = LOST_EXIT_CODE;
         state.finished_at = state.started_at.clone();
         state.error =
             "the monitor ended without recording the exit status (killed, or the host went down)".into();

@@ -37,6 +37,8 @@ pub enum Error {
     Connection(#[source] std::io::Error),
     #[error(transparent)]
     Attach(#[from] attach::Error),
+    #[error("the container's monitor was killed")]
+    MonitorLost,
     #[error("container {0} is not running")]
     NotRunning(String),
     #[error("{0}")]
@@ -115,10 +117,6 @@ pub(super) fn watch(
     match attach::attach(socket, streams, started, &mut |text| (engine.warn)(text))? {
         Outcome::Exited(code) => Ok(code),
         Outcome::Failed(failure) => Err(failure.into()),
-        Outcome::Lost => {
-            // The container was killed with its monitor; what is left tells its status.
-            (engine.warn)("the container's monitor was killed, and the container with it");
-            Ok(128 + libc::SIGKILL)
-        }
+        Outcome::Lost => Err(Error::MonitorLost),
     }
 }
