@@ -65,10 +65,10 @@ fn a_killed_monitor_ends_the_container_and_it_can_be_started_again() {
     );
     env.coracle(["ps", "-q"]).success().says("");
     assert_eq!(env.status("c1"), "exited");
-    assert_eq!(env.inspect("c1", "/State/ExitCode"), 137);
+    assert_eq!(env.inspect("c1", "/State/ExitCode"), 255);
     let shown = env.coracle(["ps", "-a"]).success();
-    assert!(shown.stdout().contains("Exited (137)"), "{shown:?}");
-    env.coracle(["wait", "c1"]).success().says("137\n");
+    assert!(shown.stdout().contains("Exited (255)"), "{shown:?}");
+    env.coracle(["wait", "c1"]).success().says("255\n");
     env.coracle(["start", "c1"]).success();
     env.wait_for_log("c1", "up\nup\n");
     env.coracle(["rm", "-f", "c1"]).success();
@@ -80,7 +80,7 @@ fn an_attached_client_learns_of_its_monitors_death() {
     let mut client = env.command(["run", "--name", "c1", "tiny", "sh", "-c", "echo up; sleep 1000"]).spawn();
     client.wait_for("up");
     machine::kill(monitor(&env, "c1"), Signal::SIGKILL);
-    client.finish().code(137).stderr_has("monitor was killed");
+    client.finish().code(125).stderr_has("monitor was killed");
 }
 
 #[test]
