@@ -52,7 +52,7 @@ impl Command for Args {
             if latest { Some(1) } else { last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
         let engine = context.engine()?;
         let containers = engine.store.containers().map_err(CommandError::failure)?;
-        let containers = sweep_abandoned(&engine, containers);
+        let containers = sweep_abandoned(engine, containers);
         let sizes = |container: &_| match size && !quiet {
             true => engine.sizes(container).map(Some),
             false => Ok(None),
