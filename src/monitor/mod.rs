@@ -53,6 +53,8 @@ pub struct Order {
     pub maps: IdMaps,
     /// The client stays and watches.
     pub attached: bool,
+    /// Rows and columns of the client's terminal: the program's from its first moment on.
+    pub size: Option<(u16, u16)>,
     /// What the user has been told about this host already, for the state.
     pub lost: Vec<String>,
 }

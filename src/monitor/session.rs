@@ -16,6 +16,7 @@ use crate::spec::container::{Options, ProcessSpec};
 use crate::sys;
 use crate::sys::path::adopt_fd;
 use crate::sys::process::{pidfd_open, read_letter};
+use crate::sys::pty::{Size, set_size};
 use crate::sys::signal::Signals;
 
 /// `argv[1]` of the role.
@@ -35,6 +36,8 @@ pub struct Order {
     pub host_network: bool,
     pub single_id: bool,
     pub attached: bool,
+    /// Rows and columns of the client's terminal: the program's from its first moment on.
+    pub size: Option<(u16, u16)>,
 }
 
 /// The role.
@@ -87,6 +90,9 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         (InitMessage::Ready { .. }, terminal) => terminal,
         (InitMessage::Failed(failed), _) => return Err(failed.into()),
     };
+    if let (Some(master), Some((rows, columns))) = (&terminal, order.size) {
+        set_size(master, Size { rows, columns }).map_err(|e| failure(&e))?;
+    }
     channel.go(true).map_err(|e| failure(&e))?;
     if let Some((InitMessage::Failed(failed), _)) = channel.receive().map_err(|e| failure(&e))? {
         return Err(failed.into());

@@ -27,6 +27,7 @@ use crate::store::containers::Held;
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::process::{Fork, SingleThreaded, boot_id, exit_now, fork, pidfd_signal, start_time};
+use crate::sys::pty::{Size, set_size};
 use crate::sys::signal::Signals;
 
 /// A start that came to nothing, and what to write down about it.
@@ -184,6 +185,9 @@ impl Attempt<'_> {
                         .into(),
                 );
             }
+        }
+        if let (Some(master), Some((rows, columns))) = (&terminal, self.order.size) {
+            set_size(master, Size { rows, columns }).map_err(|e| failure(&e))?;
         }
         self.held.write_state(state, false).map_err(|e| failure(&e))?;
         created.channel.go(stack.is_some() || !network.has_stack()).map_err(|e| failure(&e))?;

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use super::attach::Streams;
+use super::attach::{Streams, terminal_size};
 use super::start::{Error, wait_started, watch};
 use crate::engine::Engine;
 use crate::monitor::session;
@@ -71,5 +71,12 @@ fn order(engine: &Engine, container: &Container, request: &Request) -> Result<se
     options.privileged |= request.privileged;
     let host_network = options.network == NetworkMode::Host;
     let single_id = engine.mapped()?.is_single();
-    Ok(session::Order { process, options, host_network, single_id, attached: !request.detach })
+    Ok(session::Order {
+        process,
+        options,
+        host_network,
+        single_id,
+        attached: !request.detach,
+        size: terminal_size(),
+    })
 }

@@ -92,6 +92,7 @@ pub(super) fn launch(engine: &Engine, container: &Container, attached: bool) -> 
         driver: engine.storage_driver()?,
         maps: mapped.maps().clone(),
         attached,
+        size: if attached { attach::terminal_size() } else { None },
         lost: mapped.warning.iter().cloned().collect(),
     };
     let order = serde_json::to_string(&order).expect("plain data always serialises");

@@ -14,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use crate::monitor::protocol::{Decoder, Event, Failure, Frame, Malformed, Request};
 use crate::sys;
 use crate::sys::error::Context;
+use crate::sys::pty;
 
 /// What is copied between the caller and the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,12 @@ pub struct Streams {
     pub tty: bool,
     /// The process's output goes to standard output and error. Otherwise it is dropped.
     pub output: bool,
+}
+
+/// Rows and columns of the caller's terminal, when there is one.
+pub fn terminal_size() -> Option<(u16, u16)> {
+    let size = pty::size(std::io::stdout()).or_else(|| pty::size(std::io::stdin()))?;
+    Some((size.rows, size.columns))
 }
 
 /// How an attached process ended, as far as the client can tell.
