@@ -65,6 +65,7 @@ fn a_killed_monitor_ends_the_container_and_it_can_be_started_again() {
     );
     env.coracle(["ps", "-q"]).success().says("");
     assert_eq!(env.status("c1"), "exited");
+    // docker's number for an end that nobody saw.
     assert_eq!(env.inspect("c1", "/State/ExitCode"), 255);
     let shown = env.coracle(["ps", "-a"]).success();
     assert!(shown.stdout().contains("Exited (255)"), "{shown:?}");

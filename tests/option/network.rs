@@ -97,15 +97,20 @@ fn reaches_out(stack: &str) {
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut request = [0; 10];
-        stream.read_exact(&mut request).unwrap();
+        // The whole request: closing with some of it unread would reset the connection.
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
         stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\nanswer\n").unwrap();
         request
     });
     let url = format!("http://{address}:{port}/boat");
     let line = ["run", "--rm", "--network", stack, "tiny", "timeout", "10", "wget", "-qO-", &url];
     env.coracle(line).success().says("answer\n");
-    assert_eq!(&server.join().unwrap(), b"GET /boat ");
+    assert!(server.join().unwrap().starts_with(b"GET /boat "));
 }
 
 fn own_address() -> Option<std::net::Ipv4Addr> {
