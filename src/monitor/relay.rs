@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::log::{Log, Stream};
 use super::protocol::{Decoder, Event, Frame, Request};
 use crate::sys;
+use crate::sys::memory::release_code;
 use crate::sys::process::{Ended, Pid, pidfd_signal, reap};
 use crate::sys::pty::{self, Size};
 use crate::sys::signal::Signals;
@@ -34,6 +35,8 @@ const STDIN_QUEUE: usize = 1 << 20;
 const CHUNK: usize = 64 * 1024;
 /// How long the last events may take to reach the clients.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// After how long without any event the code of the start is given back.
+const REST: Duration = Duration::from_secs(1);
 /// How long output may outlive the process that was waited for.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -86,6 +89,8 @@ pub struct Relay {
     kill_at: Option<Instant>,
     /// Signal that a SIGTERM to us stands for.
     stop_signal: i32,
+    /// Nothing has happened for a while.
+    rested: bool,
 }
 
 /// What a relay is made of.
@@ -118,6 +123,7 @@ impl Relay {
             ended: None,
             kill_at: None,
             stop_signal,
+            rested: false,
         }
     }
 
@@ -175,6 +181,8 @@ impl Relay {
 
     fn step(&mut self) -> sys::Result<()> {
         let ready = self.wait()?;
+        // Nothing came for the time of REST: the next wait gives back what it does not need.
+        self.rested = ready.is_empty();
         for token in ready {
             match token {
                 Token::Signals => self.signals(),
@@ -220,7 +228,11 @@ impl Relay {
             flags.set(PollFlags::POLLOUT, !client.queue.is_empty());
             add(Token::Client(index), client.stream.as_fd(), flags);
         }
-        match poll(&mut fds, self.timeout()) {
+        let timeout = self.timeout();
+        if self.rested {
+            release_code();
+        }
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(sys::Error::new("poll", "", errno)),
         }
@@ -230,8 +242,10 @@ impl Relay {
 
     fn timeout(&self) -> PollTimeout {
         let drain = self.ended.map(|(_, at)| at + DRAIN);
-        let Some(next) = drain.into_iter().chain(self.kill_at).min() else { return PollTimeout::NONE };
-        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let next = drain.into_iter().chain(self.kill_at).min();
+        let left = next.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        let rest = (!self.rested).then_some(REST);
+        let Some(left) = left.into_iter().chain(rest).min() else { return PollTimeout::NONE };
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
     }
 

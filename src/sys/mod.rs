@@ -6,6 +6,7 @@ pub mod capability;
 pub mod confine;
 pub mod error;
 pub mod lifeline;
+pub mod memory;
 pub mod message;
 pub mod mount;
 pub mod namespace;

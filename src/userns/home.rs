@@ -9,6 +9,7 @@ use nix::sched::CloneFlags;
 
 use super::Error;
 use crate::config::Config;
+use crate::sys::memory::release_code;
 use crate::sys::message;
 use crate::sys::namespace::unshare;
 use crate::sys::path::adopt_fd;
@@ -103,6 +104,7 @@ pub fn serve(runtime: &Path) -> Result<(), crate::sys::Error> {
 
 /// Stays until the record is somebody else's or has not been touched for a while.
 fn stay(record: &Path) {
+    release_code();
     loop {
         std::thread::sleep(Duration::from_secs(60));
         let Ok(metadata) = record.metadata() else { return };

@@ -36,6 +36,7 @@ use crate::spec::port::Protocol;
 use crate::sys;
 use crate::sys::confine::{CAP_NET_ADMIN, CAP_NET_RAW, close_all_but, set_capabilities};
 use crate::sys::error::Context;
+use crate::sys::memory::release_code;
 
 /// Where the forwarder has to go.
 #[derive(Debug)]
@@ -98,6 +99,7 @@ pub fn run(
     };
     drop(report);
     let mut server = server;
+    release_code();
     loop {
         server.step(None)?;
     }
