@@ -65,6 +65,17 @@ pub fn since(moment: &str, now: jiff::Timestamp) -> String {
     }
 }
 
+/// An RFC 3339 moment as Go prints a local time: `2026-01-31 12:00:00 +0000 UTC`.
+pub fn moment(moment: &str) -> String {
+    match moment.parse::<jiff::Timestamp>() {
+        Ok(then) => {
+            let local = then.to_zoned(jiff::tz::TimeZone::system());
+            local.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+        }
+        Err(_) => "N/A".to_owned(),
+    }
+}
+
 /// Whether the last, begun second is not a whole one.
 fn earlier_in_second(now: jiff::Timestamp, then: jiff::Timestamp) -> bool {
     now.subsec_nanosecond() < then.subsec_nanosecond()

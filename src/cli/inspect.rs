@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::{Arity, Verb, missing_short};
+use super::args::{Arity, Verb};
 use super::error::CommandError;
+use super::template::{Error as TemplateError, Template};
 use super::{Command, Context};
 use crate::engine::container::inspect::{Inspected, describe};
 use crate::engine::image;
@@ -13,6 +14,9 @@ use crate::store::containers;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print by a Go template instead; "json" prints JSON in one line
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
     /// Show how much each container takes
     #[arg(short, long)]
     size: bool,
@@ -27,12 +31,11 @@ impl Command for Args {
         about: "Show everything about containers and images",
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
         arity: Arity::AtLeast(1),
-        missing: &[missing_short("format", 'f')],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args { size, kind } = self;
+        let Args { format, size, kind } = self;
         let kind = match kind.as_deref() {
             None => None,
             Some("container") => Some(Kind::Container),
@@ -46,7 +49,7 @@ impl Command for Args {
                 )));
             }
         };
-        inspect(&words, kind, size, context)
+        inspect(&words, &Request { kind, size, format }, context)
     }
 }
 
@@ -65,22 +68,62 @@ enum Found {
     Image(Box<image::inspect::Inspected>),
 }
 
-/// Prints an array of all that were found, then says which were not.
-pub fn inspect(
-    names: &[String],
-    kind: Option<Kind>,
-    size: bool,
-    context: &Context,
-) -> Result<ExitCode, CommandError> {
+/// What to look for and how to show it.
+pub struct Request {
+    pub kind: Option<Kind>,
+    pub size: bool,
+    pub format: Option<String>,
+}
+
+/// How the found ones are shown.
+enum Shape {
+    Indented,
+    /// An array in one line.
+    Line,
+    /// A line for each.
+    Template(Template),
+}
+
+/// docker's exit code for a template that does not parse.
+pub const BAD_TEMPLATE: u8 = 64;
+
+impl Shape {
+    fn new(format: Option<&str>) -> Result<Shape, CommandError> {
+        match format {
+            None | Some("") => Ok(Shape::Indented),
+            Some("json") => Ok(Shape::Line),
+            Some(text) => Template::parse(text)
+                .map(Shape::Template)
+                .map_err(|error| CommandError::with_code(BAD_TEMPLATE, error)),
+        }
+    }
+}
+
+/// Prints all that were found, then says which were not.
+pub fn inspect(names: &[String], request: &Request, context: &Context) -> Result<ExitCode, CommandError> {
+    let shape = Shape::new(request.format.as_deref())?;
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for name in names {
-        match find(name, kind, size, context) {
+        match find(name, request.kind, request.size, context) {
             Ok(one) => found.push(one),
             Err(error) => failures.push(error),
         }
     }
-    let text = pretty(&found).map_err(CommandError::failure)?;
+    let text = match &shape {
+        Shape::Indented => pretty(&found).map_err(CommandError::failure)?,
+        Shape::Line => json(&found)?.to_string(),
+        Shape::Template(template) => {
+            let mut lines = Vec::new();
+            for one in &found {
+                match line(template, &json(one)?) {
+                    Ok(line) => lines.push(line),
+                    Err(error) => failures.push(CommandError::failure(error)),
+                }
+            }
+            lines.join("\n")
+        }
+    };
     context.ui.line(&text)?;
     for failure in &failures {
         context.ui.message(&format!("coracle: {}", failure.message()));
@@ -112,6 +155,19 @@ fn find(name: &str, kind: Option<Kind>, size: bool, context: &Context) -> Result
     }
 }
 
+fn json(value: &impl Serialize) -> Result<serde_json::Value, CommandError> {
+    serde_json::to_value(value).map_err(CommandError::failure)
+}
+
+/// As docker, which tries its own names of fields and the JSON's: `{{.ID}}` is `{{.Id}}`.
+fn line(template: &Template, value: &serde_json::Value) -> Result<String, TemplateError> {
+    let mut typed = value.clone();
+    if let (Some(object), Some(id)) = (typed.as_object_mut(), value.get("Id")) {
+        object.insert("ID".to_owned(), id.clone());
+    }
+    template.execute_typed(value, &typed)
+}
+
 /// JSON indented by four spaces, as docker prints it.
 fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut text = Vec::new();
@@ -123,6 +179,7 @@ fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::template::compact;
 
     #[test]
     fn json_is_indented_by_four() {
@@ -131,5 +188,9 @@ mod tests {
             "[\n    {\n        \"A\": [],\n        \"B\": {\n            \"C\": \"<&>\"\n        }\n    }\n]";
         assert_eq!(pretty(&value).unwrap(), expected);
         assert_eq!(pretty(&Vec::<u8>::new()).unwrap(), "[]");
+        let container = serde_json::json!({"Id": "abc", "Name": "/web"});
+        let shown = |template: &str| line(&Template::parse(template).unwrap(), &container).unwrap();
+        assert_eq!(shown("{{.ID}}{{.Id}}"), "abcabc");
+        assert_eq!(shown("{{json .}}"), compact(&container));
     }
 }

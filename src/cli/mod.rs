@@ -6,6 +6,7 @@
 mod args;
 mod container;
 mod error;
+mod format;
 mod help;
 mod human;
 mod image;
@@ -14,6 +15,7 @@ mod ports;
 mod progress;
 mod system;
 mod targets;
+mod template;
 mod time;
 mod ui;
 mod words;
@@ -22,6 +24,7 @@ use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::config::client::ClientFile;
 use crate::engine::Engine;
 use args::{Parse, Verb};
 use error::CommandError;
@@ -40,9 +43,20 @@ pub trait Command: clap::Args {
 pub struct Context {
     pub ui: Ui,
     engine: OnceCell<Engine>,
+    client: OnceCell<ClientFile>,
 }
 
 impl Context {
+    /// docker's client configuration, read when a verb first needs it.
+    pub fn client(&self) -> &ClientFile {
+        self.client.get_or_init(|| {
+            ClientFile::from_environment().unwrap_or_else(|error| {
+                Ui.warning(&CommandError::failure(error).to_string());
+                ClientFile::default()
+            })
+        })
+    }
+
     /// The engine, opened when a verb first needs it.
     pub fn engine(&self) -> Result<&Engine, CommandError> {
         if self.engine.get().is_none() {
@@ -55,7 +69,7 @@ impl Context {
 
 /// Runs a command line without the program's name and tells the exit code.
 pub fn main(argv: &[OsString]) -> ExitCode {
-    let context = Context { ui: Ui, engine: OnceCell::new() };
+    let context = Context { ui: Ui, engine: OnceCell::new(), client: OnceCell::new() };
     match words::find(argv) {
         Found::Verb { entry, path, rest } => (entry.call)(&path, rest, &context),
         Found::Text(text) => told(context.ui.print(&text)),

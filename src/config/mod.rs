@@ -1,6 +1,8 @@
 //! Where things are and what the environment asks for. The only reader of environment variables;
 //! everything else is given a `Config`.
 
+pub mod client;
+
 use std::ffi::OsString;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};

@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
-use crate::cli::args::{Arity, Verb, missing_short};
+use crate::cli::args::{Arity, Verb};
 use crate::cli::error::CommandError;
-use crate::cli::inspect::{Kind, inspect};
+use crate::cli::inspect::{Kind, Request, inspect};
 use crate::cli::{Command, Context};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Print by a Go template instead; "json" prints JSON in one line
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
     /// Show how much each container takes
     #[arg(short, long)]
     size: bool,
@@ -20,11 +23,11 @@ impl Command for Args {
         about: "Show everything about one or more containers",
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         arity: Arity::AtLeast(1),
-        missing: &[missing_short("format", 'f')],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        inspect(&words, Some(Kind::Container), self.size, context)
+        let Args { format, size } = self;
+        inspect(&words, &Request { kind: Some(Kind::Container), size, format }, context)
     }
 }

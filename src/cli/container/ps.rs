@@ -4,19 +4,28 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use crate::cli::args::{Arity, Verb, missing, missing_short};
+use crate::cli::args::{Arity, Verb};
 use crate::cli::error::CommandError;
+use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
 use crate::cli::{Command, Context, human, ports};
+use crate::engine::container::filter::{KEYS, choose};
 use crate::engine::container::list::{Listed, Request, Sizes, list};
 use crate::engine::container::remove::sweep_abandoned;
 use crate::spec::container::Status;
+use crate::spec::filter::Filters;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show all containers, not only those that run
     #[arg(short, long)]
     all: bool,
+    /// Show only containers for which this is true, e.g. "status=exited"
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Print in another form: "table", "table TEMPLATE", "json" or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
     /// Show the newest n containers, whatever their state (default -1: no limit)
     #[arg(short = 'n', long, value_name = "int")]
     last: Option<i64>,
@@ -34,34 +43,60 @@ pub struct Args {
     size: bool,
 }
 
+const FIELDS: [Field; 15] = [
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Ports", "PORTS"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Size", "SIZE"),
+    ("Names", "NAMES"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
+];
+
 /// How long a command may be in the table.
 const COMMAND_WIDTH: usize = 20;
+/// And the path of a mount.
+const MOUNT_WIDTH: usize = 15;
 
 impl Command for Args {
     const VERB: Verb = Verb {
         forms: &["container ls", "container list", "container ps", "ps"],
         about: "List containers",
         arity: Arity::None,
-        missing: &[missing_short("filter", 'f'), missing("format")],
         ..Verb::PLAIN
     };
 
     fn run(self, _words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args { all, last, latest, no_trunc, quiet, size } = self;
+        let Args { all, filter, format, last, latest, no_trunc, quiet, size } = self;
+        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::failure)?;
+        let format = Format::new(format.as_deref().or_else(|| context.client().ps_format.as_deref()));
+        let all = all || !filters.values("status").is_empty();
+        let size = size || format.names(".Size");
         let last =
             if latest { Some(1) } else { last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
         let engine = context.engine()?;
         let containers = engine.store.containers().map_err(CommandError::failure)?;
         let containers = sweep_abandoned(engine, containers);
+        let containers = choose(&engine.store, containers, &filters).map_err(CommandError::failure)?;
         let sizes = |container: &_| match size && !quiet {
             true => engine.sizes(container).map(Some),
             false => Ok(None),
         };
         let listed = list(containers, &Request { all, last }, sizes).map_err(CommandError::failure)?;
-        let text = match quiet {
-            true => ids(&listed, no_trunc),
-            false => table(&listed, &Shown { no_trunc, size, now: Timestamp::now() }),
-        };
+        if quiet && format == Format::Table {
+            return context.ui.print(&ids(&listed, no_trunc)).map(|()| ExitCode::SUCCESS);
+        }
+        let shown = Shown { no_trunc, size, now: Timestamp::now() };
+        let rows: Vec<Row> = listed.iter().map(|container| row(container, &shown)).collect();
+        let text = format.render(&FIELDS, &rows, || table(&listed, &shown))?;
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
     }
 }
@@ -98,6 +133,30 @@ fn table(listed: &[Listed], shown: &Shown) -> String {
         table.row(row);
     }
     table.render()
+}
+
+fn row(container: &Listed, shown: &Shown) -> Row {
+    let mounts: Vec<String> = container
+        .mounts
+        .iter()
+        .map(|mount| if shown.no_trunc { mount.clone() } else { human::ellipsis(mount, MOUNT_WIDTH) })
+        .collect();
+    Row::default()
+        .set("ID", id(container, shown.no_trunc))
+        .set("Image", image(&container.image, shown.no_trunc))
+        .set("Command", command(&container.command, shown.no_trunc))
+        .set("CreatedAt", human::moment(&container.created))
+        .set("RunningFor", format!("{} ago", human::since(&container.created, shown.now)))
+        .set("Ports", ports::table(&container.ports, &container.exposed))
+        .set("State", container.status.name())
+        .set("Status", status(container, shown.now))
+        .set("Size", container.sizes.map(size).unwrap_or_else(|| "0B".to_owned()))
+        .set("Names", container.name.clone())
+        .labels(&container.labels)
+        .set("Mounts", mounts.join(","))
+        .set("LocalVolumes", "0")
+        .set("Networks", container.network)
+        .set("Platform", serde_json::Value::Null)
 }
 
 /// A digest after a tag is left out, as is an image id's length.
@@ -145,6 +204,9 @@ mod tests {
             id: ContainerId::from_bytes([0xb3; 32]),
             name: "web".into(),
             image: "nginx:1.29@sha256:0000".into(),
+            labels: [("tier".to_owned(), "front".to_owned())].into(),
+            mounts: vec!["/srv/a-long-path-of-data".into()],
+            network: "bridge",
             command: "nginx -g 'daemon off;' -c /etc/nginx.conf".into(),
             created: "2026-01-01T00:00:00Z".into(),
             status: Status::Running,
@@ -193,6 +255,16 @@ mod tests {
         assert!(text.contains(&"b3".repeat(32)));
         assert!(text.contains("\"nginx -g 'daemon off;' -c /etc/nginx.conf\""));
         assert!(text.contains("nginx:1.29@sha256:0000"));
+    }
+
+    #[test]
+    fn rows_have_dockers_fields() {
+        let rows = [row(&web(), &shown(false, false))];
+        let line = |format: &str| Format::new(Some(format)).render(&FIELDS, &rows, String::new).unwrap();
+        assert_eq!(line("{{.ID}} {{.Names}} {{.State}}"), "b3b3b3b3b3b3 web running\n");
+        assert_eq!(line("{{.Label \"tier\"}} {{.Mounts}} {{.Networks}}"), "front /srv/a-long-pa… bridge\n");
+        assert_eq!(line("table {{.Names}}\t{{.RunningFor}}"), "NAMES     CREATED\nweb       5 minutes ago\n");
+        assert!(FIELDS.iter().all(|(name, _)| line("json").contains(&format!("\"{name}\":"))));
     }
 
     #[test]

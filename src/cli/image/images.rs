@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use crate::cli::args::{Arity, Verb, missing, missing_short};
+use crate::cli::args::{Arity, Verb, missing};
 use crate::cli::error::CommandError;
+use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
 use crate::cli::{Command, Context, human};
+use crate::engine::image::filter::KEYS;
 use crate::engine::image::list::{Listed, Request, list};
+use crate::spec::filter::Filters;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -18,6 +21,12 @@ pub struct Args {
     /// Show the digests of the images' manifests
     #[arg(long)]
     digests: bool,
+    /// Show only images for which this is true, e.g. "dangling=true"
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Print in another form: "table", "table TEMPLATE", "json" or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
     /// Do not shorten what is printed
     #[arg(long)]
     no_trunc: bool,
@@ -32,19 +41,23 @@ impl Command for Args {
         about: "List images",
         usage: "[OPTIONS] [REPOSITORY[:TAG]]",
         arity: Arity::AtMost(1),
-        missing: &[missing_short("filter", 'f'), missing("format"), missing("tree")],
+        missing: &[missing("tree")],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         // Images have no parents in this store, so `-a` shows what is shown anyway.
-        let Args { all: _, digests, no_trunc, quiet } = self;
-        let request = Request { only: words.into_iter().next() };
+        let Args { all: _, digests, filter, format, no_trunc, quiet } = self;
+        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::failure)?;
+        let format = Format::new(format.as_deref().or_else(|| context.client().images_format.as_deref()));
+        let request = Request { only: words.into_iter().next(), filters };
         let listed = list(&context.engine()?.store, &request).map_err(CommandError::failure)?;
-        let text = match quiet {
-            true => ids(&listed, no_trunc),
-            false => table(&listed, digests, no_trunc, Timestamp::now()),
-        };
+        let now = Timestamp::now();
+        if quiet && format == Format::Table {
+            return context.ui.print(&ids(&listed, no_trunc)).map(|()| ExitCode::SUCCESS);
+        }
+        let rows: Vec<Row> = listed.iter().map(|image| row(image, no_trunc, now)).collect();
+        let text = format.render(&FIELDS, &rows, || table(&listed, digests, no_trunc, now))?;
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
     }
 }
@@ -72,6 +85,36 @@ fn table(listed: &[Listed], digests: bool, no_trunc: bool, now: Timestamp) -> St
         table.row(row);
     }
     table.render()
+}
+
+const FIELDS: [Field; 11] = [
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("VirtualSize", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+
+fn row(image: &Listed, no_trunc: bool, now: Timestamp) -> Row {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "<none>".to_owned());
+    Row::default()
+        .set("ID", id(image, no_trunc))
+        .set("Repository", or_none(image.repository.clone()))
+        .set("Tag", or_none(image.tag.clone()))
+        .set("Digest", or_none(image.digest.as_ref().map(ToString::to_string)))
+        .set("CreatedSince", created(&image.created, now))
+        .set("CreatedAt", human::moment(&image.created))
+        .set("Size", human::size(image.size))
+        .set("Containers", "N/A")
+        .set("VirtualSize", human::size(image.size))
+        .set("SharedSize", "N/A")
+        .set("UniqueSize", "N/A")
 }
 
 fn created(moment: &str, now: Timestamp) -> String {

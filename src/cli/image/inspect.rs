@@ -2,13 +2,17 @@
 
 use std::process::ExitCode;
 
-use crate::cli::args::{Arity, Verb, missing, missing_short};
+use crate::cli::args::{Arity, Verb, missing};
 use crate::cli::error::CommandError;
-use crate::cli::inspect::{Kind, inspect};
+use crate::cli::inspect::{Kind, Request, inspect};
 use crate::cli::{Command, Context};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print by a Go template instead; "json" prints JSON in one line
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
 
 impl Command for Args {
     const VERB: Verb = Verb {
@@ -16,12 +20,12 @@ impl Command for Args {
         about: "Show everything about one or more images",
         usage: "[OPTIONS] IMAGE [IMAGE...]",
         arity: Arity::AtLeast(1),
-        missing: &[missing_short("format", 'f'), missing("platform")],
+        missing: &[missing("platform")],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args {} = self;
-        inspect(&words, Some(Kind::Image), false, context)
+        let Args { format } = self;
+        inspect(&words, &Request { kind: Some(Kind::Image), size: false, format }, context)
     }
 }

@@ -3,34 +3,78 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use crate::cli::args::{Verb, missing_short};
+use crate::cli::args::Verb;
 use crate::cli::error::CommandError;
+use crate::cli::inspect::BAD_TEMPLATE;
+use crate::cli::template::Template;
 use crate::cli::{Command, Context, human};
 use crate::engine::system::info::{Info, info};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print by a Go template instead; "json" prints JSON in one line
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
 
 impl Command for Args {
     const VERB: Verb = Verb {
         forms: &["system info", "info"],
         about: "Show what is stored, what this machine is and what it cannot give",
-        missing: &[missing_short("format", 'f')],
         ..Verb::PLAIN
     };
 
     fn run(self, _words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args {} = self;
+        let Args { format } = self;
+        let template = match format.as_deref() {
+            None | Some("") => None,
+            Some("json") => Some("{{json .}}"),
+            Some(text) => Some(text),
+        };
+        let template = template.map(Template::parse).transpose();
+        let template = template.map_err(|error| CommandError::with_code(BAD_TEMPLATE, error))?;
         let engine = context.engine()?;
         let containers = engine.store.containers().map_err(CommandError::failure)?;
         let known = engine.known().map_err(CommandError::failure)?;
         let info = info(&containers, known);
+        if let Some(template) = template {
+            let line = template.execute(&data(&info)).map_err(CommandError::failure)?;
+            return context.ui.line(&line).map(|()| ExitCode::SUCCESS);
+        }
         context.ui.print(&text(&info))?;
         for lost in &info.known.lost {
             context.ui.warning(lost);
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// docker's names, as far as coracle has what they are about.
+fn data(info: &Info) -> serde_json::Value {
+    let (known, machine) = (&info.known, &info.machine);
+    serde_json::json!({
+        "Containers": info.running + info.stopped,
+        "ContainersRunning": info.running,
+        "ContainersPaused": 0,
+        "ContainersStopped": info.stopped,
+        "Images": known.images,
+        "Driver": known.driver,
+        "LoggingDriver": "json-file",
+        "CgroupVersion": machine.cgroup_version.to_string(),
+        "KernelVersion": machine.kernel,
+        "OperatingSystem": machine.operating_system,
+        "OSType": "linux",
+        "Architecture": machine.architecture,
+        "NCPU": machine.cpus,
+        "MemTotal": machine.memory,
+        "DockerRootDir": known.root_dir,
+        "Name": machine.name,
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "Runtimes": {"coracle": {"path": "coracle"}},
+        "DefaultRuntime": "coracle",
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"],
+        "Warnings": known.lost,
+    })
 }
 
 /// docker's layout and words, with what coracle has.

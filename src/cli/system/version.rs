@@ -2,26 +2,57 @@
 
 use std::process::ExitCode;
 
-use crate::cli::args::{Verb, missing_short};
+use crate::cli::args::Verb;
 use crate::cli::error::CommandError;
+use crate::cli::inspect::BAD_TEMPLATE;
+use crate::cli::template::Template;
 use crate::cli::{Command, Context};
 use crate::engine::system::version::{Version, version};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print by a Go template instead; "json" prints JSON in one line
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
 
 impl Command for Args {
-    const VERB: Verb = Verb {
-        forms: &["version"],
-        about: "Show which version of coracle this is",
-        missing: &[missing_short("format", 'f')],
-        ..Verb::PLAIN
-    };
+    const VERB: Verb =
+        Verb { forms: &["version"], about: "Show which version of coracle this is", ..Verb::PLAIN };
 
     fn run(self, _words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args {} = self;
-        context.ui.print(&text(&version())).map(|()| ExitCode::SUCCESS)
+        let Args { format } = self;
+        let version = version();
+        let shown = match format.as_deref() {
+            None | Some("") => text(&version),
+            Some("json") => data(&version, "ApiVersion").to_string() + "\n",
+            Some(template) => {
+                let template = Template::parse(template)
+                    .map_err(|error| CommandError::with_code(BAD_TEMPLATE, error))?;
+                let shown =
+                    template.execute_typed(&data(&version, "ApiVersion"), &data(&version, "APIVersion"));
+                shown.map_err(CommandError::failure)? + "\n"
+            }
+        };
+        context.ui.print(&shown).map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// The version of docker's API whose JSON `inspect` and others have.
+const API: &str = "1.51";
+
+/// What templates see; the API's version is called differently in JSON and in Go.
+fn data(version: &Version, api: &str) -> serde_json::Value {
+    let Version { version, os, architecture, kernel } = version;
+    let platform = serde_json::json!({"Name": "Coracle"});
+    serde_json::json!({
+        "Client": {"Platform": platform, "Version": version, api: API, "Os": os, "Arch": architecture},
+        "Server": {
+            "Platform": platform,
+            "Components": [{"Name": "Engine", "Version": version, "Details": {"KernelVersion": kernel}}],
+            "Version": version, api: API, "Os": os, "Arch": architecture, "KernelVersion": kernel,
+        },
+    })
 }
 
 /// docker's layout. There is no server process: client and engine are one program.

@@ -1,5 +1,8 @@
 //! Which containers `ps` shows, and what it knows of each. Pure; runs in the client.
 
+use std::collections::BTreeMap;
+
+use super::filter::network_name;
 use crate::spec::container::{ImageUse, Status};
 use crate::spec::id::ContainerId;
 use crate::spec::port::PublishedPort;
@@ -28,6 +31,11 @@ pub struct Listed {
     pub name: String,
     /// The image as the user named it.
     pub image: String,
+    pub labels: BTreeMap<String, String>,
+    /// What of the host is mounted, as `ps` shows it.
+    pub mounts: Vec<String>,
+    /// docker's name of its network.
+    pub network: &'static str,
     /// In one line, arguments with spaces in single quotes.
     pub command: String,
     pub created: String,
@@ -75,6 +83,9 @@ fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
         id: record.id.clone(),
         name: container.name.clone(),
         image: image_name(&record.image),
+        labels: record.options.labels.clone(),
+        mounts: record.options.binds.iter().map(|bind| bind.source.display().to_string()).collect(),
+        network: network_name(&record.options.network),
         command: command_line(&record.process.argv),
         created: record.created.clone(),
         status: state.status,

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod control;
 pub mod create;
 pub mod exec;
+pub mod filter;
 pub mod inspect;
 pub mod kill;
 pub mod list;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
-
 use super::Error;
+use super::filter::{Wanted, created};
 use crate::spec::digest::Digest;
+use crate::spec::filter::Filters;
 use crate::spec::image_ref::ImageRef;
 use crate::store::Store;
 use crate::store::images::Image;
@@ -14,6 +14,7 @@ use crate::store::images::Image;
 pub struct Request {
     /// `REPOSITORY[:TAG]` as typed: only images of exactly that repository (and tag).
     pub only: Option<String>,
+    pub filters: Filters,
 }
 
 /// One row of the list: an image under one of its names.
@@ -37,6 +38,7 @@ pub fn list(store: &Store, request: &Request) -> Result<Vec<Listed>, Error> {
         Some(text) => Some(Only::parse(text)?),
         None => None,
     };
+    let wanted = Wanted::new(store, &request.filters)?;
     let mut names: HashMap<Digest, Vec<ImageRef>> = HashMap::new();
     for (name, id) in store.all_tags()? {
         names.entry(id).or_default().push(name);
@@ -46,13 +48,15 @@ pub fn list(store: &Store, request: &Request) -> Result<Vec<Listed>, Error> {
     let mut rows = Vec::new();
     for image in &images {
         let tags = names.remove(&image.id).unwrap_or_default();
-        rows.extend(rows_of(image, &tags, only.as_ref()));
+        if wanted.admits(store, image, !tags.is_empty())? {
+            rows.extend(rows_of(image, &tags, only.as_ref(), &wanted));
+        }
     }
     Ok(rows)
 }
 
 /// The rows of one image: per tag, else per repository it was pulled from, else one without a name.
-fn rows_of(image: &Image, tags: &[ImageRef], only: Option<&Only>) -> Vec<Listed> {
+fn rows_of(image: &Image, tags: &[ImageRef], only: Option<&Only>, wanted: &Wanted<'_>) -> Vec<Listed> {
     let digests: BTreeMap<String, &Digest> =
         image.repo_digests.iter().filter_map(|name| Some((name.name(), name.digest()?))).collect();
     let row = |name: Option<&ImageRef>| Listed {
@@ -65,11 +69,11 @@ fn rows_of(image: &Image, tags: &[ImageRef], only: Option<&Only>) -> Vec<Listed>
     };
     let named = if tags.is_empty() { image.repo_digests.as_slice() } else { tags };
     match (named, only) {
-        ([], None) => vec![row(None)],
-        ([], Some(_)) => Vec::new(),
+        ([], None) if wanted.admits_name(None) => vec![row(None)],
+        ([], _) => Vec::new(),
         (named, only) => named
             .iter()
-            .filter(|name| only.is_none_or(|only| only.matches(name)))
+            .filter(|name| only.is_none_or(|only| only.matches(name)) && wanted.admits_name(Some(name)))
             .map(|name| row(Some(name)))
             .collect(),
     }
@@ -92,8 +96,4 @@ impl Only {
     fn matches(&self, name: &ImageRef) -> bool {
         name.name() == self.repository && (self.tag.is_none() || self.tag.as_deref() == name.tag())
     }
-}
-
-fn created(image: &Image) -> Timestamp {
-    image.created.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,6 +1,7 @@
 //! What is done with images: one file per verb. No printing, no arguments, no network but `pull`'s.
 
 mod fetch;
+pub mod filter;
 pub mod import;
 pub mod inspect;
 pub mod list;
@@ -22,6 +23,8 @@ pub enum Error {
     NoSuch(String),
     #[error(transparent)]
     Images(images::Error),
+    #[error(transparent)]
+    Filter(#[from] crate::spec::filter::Error),
     #[error(transparent)]
     Layers(#[from] layers::Error),
     #[error(transparent)]

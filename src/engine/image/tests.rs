@@ -63,7 +63,9 @@ impl Fixture {
     }
 
     fn rows(&self, only: Option<&str>) -> Vec<(String, String)> {
-        let rows = list(&self.store, &list::Request { only: only.map(str::to_owned) }).expect("listed");
+        let rows =
+            list(&self.store, &list::Request { only: only.map(str::to_owned), ..list::Request::default() })
+                .expect("listed");
         let text = |part: Option<String>| part.unwrap_or_else(|| "<none>".to_owned());
         rows.into_iter().map(|row| (text(row.repository), text(row.tag))).collect()
     }
