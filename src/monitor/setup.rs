@@ -174,8 +174,7 @@ impl Attempt<'_> {
         state.ports = bound.iter().map(|port| port.published.clone()).collect();
         let report = self.forward(bound, &created).map_err(|e| failure(&e))?;
         self.fill_state(state, &created, &network);
-        let (terminal, lost) = self.await_ready(&created)?;
-        state.lost.extend(lost);
+        let terminal = self.await_ready(&created, state, &mut warnings)?;
         let stack = await_stack(stack, &network, state, &mut warnings)?;
         if let Some(report) = report {
             let started = forwarder::started(report).map_err(|e| failure(&e))?;
@@ -337,9 +336,19 @@ impl Attempt<'_> {
         }
     }
 
-    fn await_ready(&self, created: &Created) -> Result<(Option<OwnedFd>, Vec<String>), Failure> {
+    /// The master of the container's terminal, if it has one.
+    fn await_ready(
+        &self,
+        created: &Created,
+        state: &mut ContainerState,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<OwnedFd>, Failure> {
         match created.channel.receive().map_err(|e| failure(&e))? {
-            Some((InitMessage::Ready { lost }, terminal)) => Ok((terminal, lost)),
+            Some((InitMessage::Ready { lost, warnings: said }, terminal)) => {
+                state.lost.extend(lost);
+                warnings.extend(said);
+                Ok(terminal)
+            }
             Some((InitMessage::Failed(failed), _)) => Err(failed.into()),
             None => Err(Failure {
                 kind: FailureKind::Setup,

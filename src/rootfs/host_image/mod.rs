@@ -46,7 +46,7 @@ pub enum Error {
     Bind { path: PathBuf, source: sys::error::Error },
     #[error(
         "cannot lay a writable layer over the host's {path:?}; the image `host` needs a kernel that lets users \
-         mount overlays (5.11 or later)"
+         mount overlays, as Linux does from 5.11 on unless its builder forbade it"
     )]
     Overlay { path: PathBuf, source: sys::error::Error },
 }
