@@ -119,7 +119,7 @@ fn exec_enters_as_anybody() {
     }
     env.coracle(["exec", "sailor", "id", "-u"]).success().says("1000\n");
     // Root is root of the container.
-    env.coracle(["exec", "-u", "0", "--privileged", "sailor", "mount", "-t", "tmpfs", "none", "/mnt"])
+    env.coracle(["exec", "-u", "0", "--privileged", "sailor", "mount", "-t", "tmpfs", "none", "/srv"])
         .success();
 }
 

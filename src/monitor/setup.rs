@@ -304,11 +304,14 @@ impl Attempt<'_> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         // The store is not for the container's eyes: not where it is called to be, nor where it is.
         let mut exclude = vec![self.order.data.clone()];
-        exclude.extend(self.order.data.canonicalize().ok().filter(|real| *real != self.order.data));
+        exclude.push(self.order.runtime.clone());
+        let real: Vec<PathBuf> = exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        exclude.extend(real);
         Ok(HostRoot {
             parts: host_image::plan(&mounts, &exclude, &host_image::host_entries)?,
             root: directory.join("upper"),
             scratch: directory.join("work"),
+            skeleton: self.order.runtime.join("host"),
             volatile: self.record.options.auto_remove,
             can_remount: self.record.options.privileged || !self.record.options.cap_add.is_empty(),
         })

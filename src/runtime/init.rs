@@ -38,6 +38,9 @@ pub struct HostRoot {
     pub root: PathBuf,
     /// For upper and work directories.
     pub scratch: PathBuf,
+    /// As [`host_image::Options::skeleton`].
+    pub skeleton: PathBuf,
+    /// Thrown away with the container.
     pub volatile: bool,
     /// The container may get the capability to remount.
     pub can_remount: bool,
@@ -148,14 +151,17 @@ fn mount_root(source: &RootSource) -> Result<(Root, Vec<String>), InitError> {
         }
         RootSource::Host(host) => {
             // A root to pivot into has to be a mount.
-            let own = sys::mount::clone_tree(nix::fcntl::AT_FDCWD, &host.root, false)?;
+            let in_memory = host.volatile && host_image::in_memory(&host.scratch)?;
+            let root = if in_memory { &host.scratch.join(host_image::ROOT) } else { &host.root };
+            let own = sys::mount::clone_tree(nix::fcntl::AT_FDCWD, root, false)?;
             sys::mount::attach(&own, Root::open(&host.root)?)?;
             let lost = host_image::apply(
                 &host.parts,
                 own.as_fd(),
                 &host_image::Options {
                     scratch: &host.scratch,
-                    volatile: host.volatile,
+                    skeleton: &host.skeleton,
+                    volatile: host.volatile && !in_memory,
                     can_remount: host.can_remount,
                 },
             )?;
