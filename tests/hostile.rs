@@ -11,6 +11,8 @@ use crate::harness::fake_registry::{
 };
 use crate::harness::tar::{Entry, archive, busybox_entries, gzip, unfinished};
 
+const NO_WORDS: &[&str] = &[];
+
 /// An honest base layer, a registry, and the store's files before.
 struct Attack {
     env: Env,
@@ -33,12 +35,18 @@ impl Attack {
         attack
     }
 
+    /// What a message about a blob must name: the blob, the image, and `more`.
+    fn about(&self, digest: &str, more: &[&str]) -> Vec<String> {
+        let words = [digest, &self.registry.image("app")];
+        words.iter().chain(more).map(|&word| word.to_owned()).collect()
+    }
+
     /// The pull fails in words that hold all of `words`, and leaves nothing.
-    fn is_refused(&self, words: &[&str]) {
+    fn is_refused(&self, words: &[impl AsRef<str>]) {
         let name = self.registry.image("app");
         let mut said = self.env.command(["pull", &name]).patience(Duration::from_secs(60)).output().code(1);
         for word in words {
-            said = said.stderr_has(word);
+            said = said.stderr_has(word.as_ref());
         }
         self.env.coracle(["images", "-aq"]).success().says("");
         let after = self.env.listing(&self.env.store());
@@ -57,7 +65,7 @@ fn a_layer_with_another_digest() {
     let pushed = attack.registry.push("app", "latest", &[archive(&busybox_entries())]);
     let other = gzip(&archive(&[Entry::file("evil", "x")]));
     attack.registry.change(&blob_path("app", &pushed.layers[0].digest), |reply| reply.body = other);
-    attack.is_refused(&[&pushed.layers[0].digest["sha256:".len()..][..12]]);
+    attack.is_refused(&attack.about(&pushed.layers[0].digest, &["size"]));
 }
 
 #[test]
@@ -68,7 +76,7 @@ fn a_layer_of_the_right_size_with_another_digest() {
         let last = reply.body.len() - 1;
         reply.body[last] ^= 1;
     });
-    attack.is_refused(&["digest"]);
+    attack.is_refused(&attack.about(&pushed.layers[0].digest, &["wrong digest"]));
 }
 
 #[test]
@@ -79,7 +87,7 @@ fn a_config_with_another_digest() {
         let last = reply.body.len() - 1;
         reply.body[last] = b' ';
     });
-    attack.is_refused(&["digest"]);
+    attack.is_refused(&attack.about(&pushed.config.digest, &["wrong digest"]));
 }
 
 #[test]
@@ -116,7 +124,10 @@ fn a_truncated_layer() {
     let attack = Attack::new();
     let pushed = attack.registry.push("app", "latest", &[archive(&busybox_entries())]);
     attack.registry.change(&blob_path("app", &pushed.layers[0].digest), |reply| reply.cut_at = Some(20_000));
-    attack.is_refused(&["the connection", "broke"]);
+    attack.is_refused(&attack.about(
+        &pushed.layers[0].digest,
+        &["the connection to", &attack.registry.address.to_string(), "broke"],
+    ));
 }
 
 #[test]
@@ -124,7 +135,36 @@ fn an_unreachable_layer() {
     let attack = Attack::new();
     let pushed = attack.registry.push("app", "latest", &[archive(&busybox_entries())]);
     attack.registry.reply(&blob_path("app", &pushed.layers[0].digest), Reply::new(404, "{}"));
-    attack.is_refused(&[&pushed.layers[0].digest["sha256:".len()..][..12], "404"]);
+    attack.is_refused(&attack.about(&pushed.layers[0].digest, &["404"]));
+}
+
+#[test]
+fn a_layer_where_nobody_listens() {
+    let attack = Attack::new();
+    let pushed = attack.registry.push("app", "latest", &[archive(&busybox_entries())]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let elsewhere = Reply::new(307, "").header("Location", &format!("http://{free}/blob"));
+    attack.registry.reply(&blob_path("app", &pushed.layers[0].digest), elsewhere);
+    attack.is_refused(&attack.about(&pushed.layers[0].digest, &["cannot connect to", &free.to_string()]));
+}
+
+#[test]
+fn a_layer_that_wants_all_the_memory() {
+    let attack = Attack::new();
+    let tar = archive(&busybox_entries());
+    // RFC 8878: a frame with a window of 2 GiB and one stored block.
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3];
+    frame.extend(&(512u32 << 3 | 1).to_le_bytes()[..3]);
+    frame.extend(&tar[..512]);
+    let blob = attack.registry.blob("app", "application/vnd.oci.image.layer.v1.tar+zstd", &frame);
+    attack.registry.push_blobs("app", "latest", std::slice::from_ref(&blob), &[sha256(&tar)]);
+    attack.is_refused(&[blob.digest.as_str(), "zstd", "128 MiB"]);
+}
+
+#[test]
+fn names_that_are_no_text_are_escaped_in_messages() {
+    let broken = Entry::hardlink("x", "absent").named(b"evil-\xff\n\x1b[31m");
+    Attack::with_layer(archive(&[broken])).is_refused(&[r"evil-\\xff\\n\\x1b[31m", "absent"]);
 }
 
 #[test]
@@ -134,9 +174,14 @@ fn sizes_that_lie() {
         let tar = archive(&busybox_entries());
         let honest = attack.registry.blob("app", OCI_LAYER_GZIP, &gzip(&tar));
         let size = u64::try_from(i64::try_from(honest.size).unwrap() + lie).unwrap_or(0);
+        let digest = honest.digest.clone();
         attack.registry.push_blobs("app", "latest", &[Blob { size, ..honest }], &[sha256(&tar)]);
-        // A size that no disk holds is refused before anything is fetched.
-        attack.is_refused(&[if lie == 1 << 40 { "not enough space" } else { "size" }]);
+        if lie == 1 << 40 {
+            // A size that no disk holds is refused before anything is fetched.
+            attack.is_refused(&["not enough space"]);
+        } else {
+            attack.is_refused(&attack.about(&digest, &["wrong size"]));
+        }
     }
 }
 
@@ -147,7 +192,7 @@ fn a_body_that_never_ends() {
     let honest = attack.registry.blob("app", OCI_LAYER_GZIP, &gzip(&tar));
     attack.registry.push_blobs("app", "latest", std::slice::from_ref(&honest), &[sha256(&tar)]);
     attack.registry.change(&blob_path("app", &honest.digest), |reply| reply.body.extend(vec![0; 30 << 20]));
-    attack.is_refused(&["size"]);
+    attack.is_refused(&attack.about(&honest.digest, &["wrong size"]));
 }
 
 #[test]
@@ -249,13 +294,51 @@ fn links_do_not_lead_out() {
     stays_inside(&[Entry::symlink("a", "b"), Entry::symlink("b", "/tmp"), Entry::folder("a/evil")]);
     stays_inside(&[Entry::symlink("out", "/"), Entry::symlink("out/evil", "x")]);
     stays_inside(&[Entry::symlink("out", "/tmp"), Entry::file("out/.wh.evil", "")]);
+    stays_inside(&[Entry::symlink("tmp2", "/tmp"), Entry::folder("tmp2/../../../tmp2/evil")]);
+    stays_inside(&[
+        Entry::symlink("a", "../../absent/.."),
+        Entry::symlink("a/b", "../../../tmp"),
+        Entry::file("b/evil", "x"),
+    ]);
     stays_inside(&[Entry::symlink("tmp2", "/tmp"), Entry::hardlink("tmp2/evil", "bin/busybox")]);
 }
 
 #[test]
-fn a_way_through_a_link_of_the_same_layer_is_refused() {
-    let attack = Attack::with_layer(archive(&[Entry::symlink("lib", "/etc"), Entry::file("lib/evil", "x")]));
-    attack.is_refused(&["lib/evil", "not a directory"]);
+fn a_way_through_a_link_of_the_same_layer_stays_inside() {
+    // What the link names is in a lower layer, or nowhere: it is made in this one, as docker does.
+    for (link, place) in [
+        ("/etc", "/etc/evil"),
+        ("../../../../../../etc", "/etc/evil"),
+        ("usr/lib", "/usr/lib/evil"),
+        ("/proc/self/root", "/proc-is-a-mount"),
+    ] {
+        let entries = [Entry::symlink("lib", link), Entry::file("lib/evil", "contained\n")];
+        stays_inside(&entries);
+        let attack = Attack::with_layer(archive(&entries));
+        let name = attack.registry.image("app");
+        if place == "/proc-is-a-mount" {
+            attack.env.coracle(["run", "--rm", "-q", &name, "cat", "/lib/evil"]).code(1).no_stdout();
+            continue;
+        }
+        attack
+            .env
+            .coracle(["run", "--rm", "-q", &name, "cat", place, "/lib/evil", "/etc/passwd"])
+            .success()
+            .says("contained\ncontained\nroot:x:0:0:root:/root:/bin/sh\n");
+        assert!(
+            !std::path::Path::new("/etc/evil").exists() && !std::path::Path::new("/usr/lib/evil").exists()
+        );
+    }
+}
+
+#[test]
+fn a_way_through_a_loop_of_links_is_refused() {
+    let attack = Attack::with_layer(archive(&[
+        Entry::symlink("a", "b/c"),
+        Entry::symlink("b", "/a"),
+        Entry::file("a/evil", "x"),
+    ]));
+    attack.is_refused(&["a/evil", "not a directory"]);
 }
 
 #[test]
@@ -307,15 +390,15 @@ fn device_nodes() {
 fn headers_that_lie() {
     // A long-name header of a gigabyte, and a file of more than the archive holds.
     let long = Entry::of_kind("././@LongLink", b'L').claims(1 << 30);
-    Attack::with_layer(archive(&[long])).is_refused(&[]);
+    Attack::with_layer(archive(&[long])).is_refused(NO_WORDS);
     let pax = Entry::of_kind("pax", b'x').claims(1 << 30);
-    Attack::with_layer(archive(&[pax])).is_refused(&[]);
+    Attack::with_layer(archive(&[pax])).is_refused(NO_WORDS);
     let huge = Entry::file("evil", "few bytes").claims(1 << 40);
-    Attack::with_layer(archive(&[huge])).is_refused(&[]);
-    Attack::with_layer(unfinished(&[Entry::file("evil", "x").claims(5000)])).is_refused(&[]);
+    Attack::with_layer(archive(&[huge])).is_refused(NO_WORDS);
+    Attack::with_layer(unfinished(&[Entry::file("evil", "x").claims(5000)])).is_refused(NO_WORDS);
     let mut broken = archive(&[Entry::file("evil", "x")]);
     broken[0] ^= 0xff;
-    Attack::with_layer(broken).is_refused(&[]);
+    Attack::with_layer(broken).is_refused(NO_WORDS);
 }
 
 #[test]
@@ -337,7 +420,7 @@ fn memory_stays_small_under_a_lying_header() {
 fn a_bomb_is_stopped_by_the_size_of_the_disk_or_a_bound() {
     // A kilobyte that claims to be a pebibyte of zeros: sparse files are not made of such.
     let attack = Attack::with_layer(archive(&[Entry::file("evil", "x").claims(1 << 50)]));
-    attack.is_refused(&[]);
+    attack.is_refused(NO_WORDS);
 }
 
 #[test]
@@ -350,14 +433,15 @@ fn odd_but_honest_layers_work() {
         Entry::folder("short"),
         Entry::pax(&[("path", "with\nnewline")]),
         Entry::file("short", "newline\n"),
+        Entry::file("x", "no text\n").named(b"bytes-\xff\xfe"),
         Entry::of_kind("pax-global", b'g'),
     ]);
     let attack = Attack::with_layer(layer);
     let name = attack.registry.image("app");
-    let script = "cat /dot/file; cat \"/with\nnewline\"; ls -d /p/p/p/p | cat";
+    let script = "cat /bytes-*; cat /dot/file; cat \"/with\nnewline\"; ls -d /p/p/p/p | cat";
     attack
         .env
         .coracle(["run", "--rm", "-q", &name, "sh", "-c", script])
         .success()
-        .says("dot\nnewline\n/p/p/p/p\n");
+        .says("no text\ndot\nnewline\n/p/p/p/p\n");
 }

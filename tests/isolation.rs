@@ -200,6 +200,20 @@ fn the_built_in_image_host_is_a_throw_away_copy() {
         .says("mine\nchanged\n");
     assert_eq!(std::fs::read_to_string(&mark).unwrap(), "mine\n");
     assert!(std::path::Path::new("/etc/hostname").exists() && !std::path::Path::new("/etc/new").exists());
+    // As deep as packages install, and whatever else the host has there.
+    let script = "set -e; touch /usr/share/doc/new /var/lib/dpkg/info/new /usr/lib/x86_64-linux-gnu/new; rm -r /usr/share/doc; \
+        [ ! -e /usr/share/doc ]; mkdir -p /usr/share/doc/x; sed -i 's/^root:/captain:/' /etc/passwd; head -c 8 /etc/passwd; \
+        [ ! -e /var/lib/dpkg/status ] || ln /var/lib/dpkg/status /var/lib/dpkg/linked; df -T / | grep -c tmpfs";
+    env.coracle(["run", "--rm", "--network", "none", "host", "sh", "-c", script])
+        .success()
+        .says("captain:1\n");
+    assert!(std::path::Path::new("/usr/share/doc/dpkg").exists());
+    // Without --rm the layer is on disk, and there at the next start.
+    let script = "[ ! -e /usr/share/doc/dpkg ] || rm -r /usr/share/doc/dpkg; echo x >> /etc/new; wc -l < /etc/new; df -T / | grep -c tmpfs";
+    env.coracle(["run", "--name", "kept", "--network", "none", "host", "sh", "-c", script])
+        .code(1)
+        .says("1\n0\n");
+    env.coracle(["start", "-a", "kept"]).code(1).says("2\n0\n");
     // The host's root owns its files, and is nobody in here.
     let said = env.coracle(["run", "--rm", "host", "sh", "-c", "id -u; cat /etc/shadow"]);
     said.code(1).says("0\n").stderr_has("Permission denied");

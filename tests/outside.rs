@@ -125,3 +125,25 @@ fn the_hosts_loopback_is_not_reached() {
         }
     }
 }
+
+/// As an outer container leaves them: parts of both covered, so that the kernel refuses new ones.
+const COVERED: &str = "mount -t tmpfs none /sys/module && mount -t tmpfs none /proc/fs && exec \"$@\"";
+
+#[test]
+fn a_covered_sys_and_proc_of_the_outside_are_taken_over() {
+    machine::needs_root();
+    let env = Env::new();
+    env.coracle(["pull", "-q", &image("tiny")]).success();
+    let (uid, gid) = (format!("--reuid={}", env.user.uid), format!("--regid={}", env.user.gid));
+    let outer = ["unshare", "--mount", "sh", "-c", COVERED, "sh", "setpriv", &uid, &gid, "--clear-groups"];
+    let script = "ls /sys/module /proc/fs; ls -d /sys/class /proc/1; mount | grep -E ' /(proc|sys) ' | grep -c '[(]ro,'; \
+        echo x > /sys/kernel/uevent_helper";
+    for network in ["none", "slirp4netns"] {
+        let line = ["run", "--name", network, "--network", network, &image("tiny"), "sh", "-c", script];
+        let said = env.command(line).below_as_root(outer).output().code(1);
+        assert_eq!(said.stdout(), "/proc/fs:\n\n/sys/module:\n/proc/1\n/sys/class\n1\n");
+        said.stderr_has("Read-only").stderr_has("sees the host's /sys").stderr_has("sees the host's /proc");
+        let lost = env.inspect(network, "/Lost").to_string();
+        assert!(lost.contains("/sys") && lost.contains("/proc"), "{lost}");
+    }
+}

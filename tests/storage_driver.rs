@@ -1,5 +1,11 @@
 //! Both storage drivers do the same: native overlay, and fuse-overlayfs where that is refused.
 
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::stat::{Mode, SFlag};
+
+use crate::harness::fake_registry::FakeRegistry;
+use crate::harness::tar::{Entry, archive, busybox_entries};
 use crate::harness::{Env, image, machine};
 
 fn with_driver(driver: &str) -> Env {
@@ -70,4 +76,126 @@ fn overlay_life() {
 #[test]
 fn fuse_overlayfs_life() {
     life_is_the_same("fuse-overlayfs");
+}
+
+/// An image whose second layer hides a file, an empty folder and all that a folder had.
+fn push_whiteouts(registry: &FakeRegistry) -> String {
+    let mut base = busybox_entries();
+    base.extend(["gone", "kept", "old/one", "old/two", "lost/x"].map(|name| Entry::file(name, "base\n")));
+    let top = [
+        Entry::file(".wh.gone", ""),
+        Entry::file(".wh.lost", ""),
+        Entry::file("old/.wh..wh..opq", ""),
+        Entry::file("old/new", "top\n"),
+    ];
+    registry.push("app", "latest", &[archive(&base), archive(&top)]);
+    registry.image("app")
+}
+
+/// What a container of that image has at its root.
+const LOOK: &str = "ls -aR /gone /lost /old /kept 2>/dev/null; cat /old/new";
+const SEEN: &str = "/kept\n\n/old:\n.\n..\nnew\ntop\n";
+
+const OTHER: [(&str, &str); 2] = [("overlay", "fuse-overlayfs"), ("fuse-overlayfs", "overlay")];
+
+#[test]
+fn whiteouts_of_an_image_outlive_the_driver() {
+    let registry = FakeRegistry::start();
+    let name = push_whiteouts(&registry);
+    for (first, second) in OTHER {
+        let mut env = with_driver(first);
+        env.coracle(["pull", "-q", &name]).success();
+        for driver in [second, first, second] {
+            env.set_var("CORACLE_STORAGE_DRIVER", driver);
+            env.coracle(["run", "--rm", &name, "sh", "-c", LOOK]).success().says(SEEN);
+        }
+    }
+}
+
+/// What a kernel that refuses devices to users leaves in the store: files `.wh.NAME`.
+fn make_markers(env: &Env) -> std::path::PathBuf {
+    let layers = std::fs::read_dir(env.store().join("layers")).unwrap();
+    let layer =
+        layers.map(|entry| entry.unwrap().path()).find(|layer| layer.join("diff/old/new").exists()).unwrap();
+    let diff = layer.join("diff");
+    let time = std::fs::metadata(&diff).unwrap().modified().unwrap();
+    for hidden in ["gone", "lost"] {
+        std::fs::remove_file(diff.join(hidden)).unwrap();
+        std::fs::write(diff.join(format!(".wh.{hidden}")), "").unwrap();
+    }
+    // A folder of the same owner and mode without the attribute.
+    let (old, attributed) = (diff.join("old"), diff.join("attributed"));
+    std::fs::rename(&old, &attributed).unwrap();
+    let known = std::fs::metadata(&attributed).unwrap();
+    std::fs::create_dir(&old).unwrap();
+    std::fs::set_permissions(&old, known.permissions()).unwrap();
+    std::os::unix::fs::chown(&old, Some(known.uid()), Some(known.gid())).unwrap();
+    std::fs::rename(attributed.join("new"), old.join("new")).unwrap();
+    std::fs::remove_dir(&attributed).unwrap();
+    std::fs::write(old.join(".wh..wh..opq"), "").unwrap();
+    std::fs::File::open(&diff).unwrap().set_modified(time).unwrap();
+    let record = layer.join("layer.json");
+    let json = std::fs::read_to_string(&record).unwrap();
+    let changed = json.replace("\"marker_whiteouts\":false", "\"marker_whiteouts\":true");
+    assert_ne!(json, changed);
+    std::fs::write(&record, changed).unwrap();
+    layer
+}
+
+#[test]
+fn markers_are_turned_for_native_overlay() {
+    let registry = FakeRegistry::start();
+    let name = push_whiteouts(&registry);
+    let mut env = with_driver("fuse-overlayfs");
+    env.coracle(["pull", "-q", &name]).success();
+    let layer = make_markers(&env);
+    let time = || std::fs::metadata(layer.join("diff")).unwrap().modified().unwrap();
+    let before = time();
+    // The driver that knows them leaves them.
+    env.coracle(["run", "--rm", &name, "sh", "-c", LOOK]).success().says(SEEN);
+    assert!(layer.join("diff/.wh.gone").exists());
+    // Native overlay gets what it knows, once; fuse-overlayfs goes on.
+    for driver in ["overlay", "overlay", "fuse-overlayfs"] {
+        env.set_var("CORACLE_STORAGE_DRIVER", driver);
+        env.coracle(["run", "--rm", &name, "sh", "-c", LOOK]).success().says(SEEN);
+        assert!(!layer.join("diff/.wh.gone").exists() && !layer.join("diff/old/.wh..wh..opq").exists());
+    }
+    assert_eq!(time(), before);
+    let record = std::fs::read_to_string(layer.join("layer.json")).unwrap();
+    assert!(record.contains("\"marker_whiteouts\":false"), "{record}");
+    env.coracle(["rmi", &name]).success();
+}
+
+#[test]
+fn markers_left_by_a_killed_turn_are_turned() {
+    let registry = FakeRegistry::start();
+    let name = push_whiteouts(&registry);
+    let env = with_driver("overlay");
+    env.coracle(["pull", "-q", &name]).success();
+    let layer = make_markers(&env);
+    // One device was made, its marker is still there; one marker is gone.
+    nix::sys::stat::mknod(&layer.join("diff/gone"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+    nix::sys::stat::mknod(&layer.join("diff/lost"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
+    std::fs::remove_file(layer.join("diff/.wh.lost")).unwrap();
+    env.coracle(["run", "--rm", &name, "sh", "-c", LOOK]).success().says(SEEN);
+}
+
+#[test]
+fn what_a_container_removed_stays_removed_under_the_other_driver() {
+    let registry = FakeRegistry::start();
+    let name = push_whiteouts(&registry);
+    for (first, second) in OTHER {
+        let mut env = with_driver(first);
+        env.coracle(["pull", "-q", &name]).success();
+        let script = "[ -e /kept ] && { rm /kept && rm -r /old && mkdir /old && echo mine >/old/mine; }; \
+            ls -a /old; cat /old/mine; ls /kept || echo no kept";
+        let seen = ".\n..\nmine\nmine\nno kept\n";
+        env.coracle(["run", "--name", "c1", &name, "sh", "-c", &format!("{script} 2>/dev/null")]).success();
+        for driver in [first, second, first, second] {
+            env.set_var("CORACLE_STORAGE_DRIVER", driver);
+            env.coracle(["start", "-a", "c1"]).success().says(seen);
+            assert_eq!(env.inspect("c1", "/Driver").as_str(), Some(driver));
+        }
+        env.coracle(["rm", "c1"]).success();
+    }
 }

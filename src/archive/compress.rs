@@ -2,12 +2,16 @@
 //!
 //! Runs in the client.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
 /// How much compressed input is read at a time; one pipe's worth.
 const INPUT_BUFFER: usize = 128 * 1024;
+
+/// The largest window a zstd frame may ask the decoder to keep, as a power of two: 128 MiB. What `zstd`
+/// itself takes without being told more, and so what other container tools take.
+const WINDOW_LOG_MAX: u32 = 27;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -17,6 +21,11 @@ pub enum Error {
     Unsupported(&'static str),
     #[error("cannot set up the zstd decoder")]
     Zstd(#[source] io::Error),
+    #[error(
+        "its zstd frames need a window of more than {} MiB, which is the most a decoder gets: compress it anew, without --long",
+        (1u64 << WINDOW_LOG_MAX) >> 20
+    )]
+    WindowTooLarge,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +57,30 @@ pub fn decoder<'a, R: Read + Send + 'a>(input: R) -> Result<Box<dyn Read + Send 
     Ok(match compression {
         Compression::None => Box::new(input),
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(Error::Zstd)?),
+        Compression::Zstd => Box::new(Bounded::new(input).map_err(Error::Zstd)?),
     })
+}
+
+/// A zstd decoder whose memory is bounded, whatever the frames ask for.
+struct Bounded<'a, R: BufRead>(zstd::stream::read::Decoder<'a, R>);
+
+impl<R: BufRead> Bounded<'_, R> {
+    fn new(input: R) -> io::Result<Self> {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        Ok(Bounded(decoder))
+    }
+}
+
+impl<R: BufRead> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as TOO_LARGE;
+        self.0.read(buffer).map_err(|error| {
+            let reason = error.get_ref().and_then(|reason| reason.downcast_ref::<zstd::Error>());
+            let is_window = reason.is_some_and(|reason| reason.is(TOO_LARGE));
+            if is_window { io::Error::other(Error::WindowTooLarge) } else { error }
+        })
+    }
 }
 
 /// A reader whose first bytes have been looked at.
@@ -117,6 +148,24 @@ mod tests {
         input.extend([0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0]);
         input.extend(zstd::encode_all(&b"two"[..], 1).expect("in memory"));
         assert_eq!(plain(input), b"one two");
+    }
+
+    /// RFC 8878 §3.1.1: a frame with a window of 2^`log` bytes that holds "content".
+    fn frame(log: u8) -> Vec<u8> {
+        let block = (b"content".len() as u32) << 3 | 1;
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3], &block.to_le_bytes()[..3], b"content"].concat()
+    }
+
+    #[test]
+    fn a_zstd_window_is_bounded() {
+        assert_eq!(plain(frame(27)), b"content");
+        let mut beyond = frame(27);
+        beyond[5] |= 1;
+        for input in [beyond, frame(28), frame(31), frame(41), [frame(20), frame(31)].concat()] {
+            let error = decoder(io::Cursor::new(input)).expect("known format").read_to_end(&mut Vec::new());
+            let error = error.expect_err("refused").downcast::<Error>().expect("our own reason");
+            assert!(matches!(error, Error::WindowTooLarge), "{error}");
+        }
     }
 
     #[test]

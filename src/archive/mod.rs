@@ -11,7 +11,7 @@ pub mod remove;
 pub mod tarsplit;
 mod tree;
 pub mod unpack;
-mod whiteout;
+pub mod whiteout;
 
 #[cfg(test)]
 mod attack_tests;

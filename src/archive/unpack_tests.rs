@@ -355,7 +355,8 @@ fn any_member() -> impl Strategy<Value = Member> {
         "a/.wh..wh..opq",
         "long",
     ]);
-    let link = prop::sample::select(vec!["a", "b", "a/b", "..", "/a", "absent"]);
+    let link =
+        prop::sample::select(vec!["a", "b", "a/b", "..", "/a", "absent", "/absent/../c", "b/../../d/e"]);
     let kind = prop::sample::select(b"0005126".to_vec());
     let data = prop::collection::vec(any::<u8>(), 0..1500);
     (name, link, kind, data, 0u32..0o7777, any::<bool>()).prop_map(|(name, link, kind, data, mode, pax)| {

@@ -174,8 +174,7 @@ impl Attempt<'_> {
         state.ports = bound.iter().map(|port| port.published.clone()).collect();
         let report = self.forward(bound, &created).map_err(|e| failure(&e))?;
         self.fill_state(state, &created, &network);
-        let (terminal, lost) = self.await_ready(&created)?;
-        state.lost.extend(lost);
+        let terminal = self.await_ready(&created, state, &mut warnings)?;
         let stack = await_stack(stack, &network, state, &mut warnings)?;
         if let Some(report) = report {
             let started = forwarder::started(report).map_err(|e| failure(&e))?;
@@ -305,11 +304,14 @@ impl Attempt<'_> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         // The store is not for the container's eyes: not where it is called to be, nor where it is.
         let mut exclude = vec![self.order.data.clone()];
-        exclude.extend(self.order.data.canonicalize().ok().filter(|real| *real != self.order.data));
+        exclude.push(self.order.runtime.clone());
+        let real: Vec<PathBuf> = exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        exclude.extend(real);
         Ok(HostRoot {
             parts: host_image::plan(&mounts, &exclude, &host_image::host_entries)?,
             root: directory.join("upper"),
             scratch: directory.join("work"),
+            skeleton: self.order.runtime.join("host"),
             volatile: self.record.options.auto_remove,
             can_remount: self.record.options.privileged || !self.record.options.cap_add.is_empty(),
         })
@@ -337,9 +339,19 @@ impl Attempt<'_> {
         }
     }
 
-    fn await_ready(&self, created: &Created) -> Result<(Option<OwnedFd>, Vec<String>), Failure> {
+    /// The master of the container's terminal, if it has one.
+    fn await_ready(
+        &self,
+        created: &Created,
+        state: &mut ContainerState,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<OwnedFd>, Failure> {
         match created.channel.receive().map_err(|e| failure(&e))? {
-            Some((InitMessage::Ready { lost }, terminal)) => Ok((terminal, lost)),
+            Some((InitMessage::Ready { lost, warnings: said }, terminal)) => {
+                state.lost.extend(lost);
+                warnings.extend(said);
+                Ok(terminal)
+            }
             Some((InitMessage::Failed(failed), _)) => Err(failed.into()),
             None => Err(Failure {
                 kind: FailureKind::Setup,

@@ -67,7 +67,7 @@ fn describe(step: &Step) -> String {
 fn one(step: &Step, root: &Root, tty_group: Option<u32>, applied: &mut Applied) -> sys::Result<()> {
     match step {
         Step::Proc => proc(root, applied),
-        Step::Sys { host } => sysfs(root, *host),
+        Step::Sys { host } => sysfs(root, *host, applied),
         Step::Cgroup => {
             let mount = FileSystem::open("cgroup2")?.mount(safe_attributes() | Attributes::READ_ONLY)?;
             attach(mount, directory(root, Path::new("/sys/fs/cgroup"))?)
@@ -103,16 +103,25 @@ fn proc(root: &Root, applied: &mut Applied) -> sys::Result<()> {
     }
 }
 
-fn sysfs(root: &Root, host: bool) -> sys::Result<()> {
+fn sysfs(root: &Root, host: bool, applied: &mut Applied) -> sys::Result<()> {
     let target = directory(root, Path::new("/sys"))?;
     let attributes = safe_attributes() | Attributes::READ_ONLY;
-    if host {
-        // A new sysfs may only be mounted with a network namespace of one's own.
-        let tree = clone_tree(AT_FDCWD, Path::new("/sys"), true)?;
-        set_attributes(&tree, attributes, true)?;
-        return attach(tree, target);
+    // A new sysfs may only be mounted with a network namespace of one's own.
+    if !host {
+        match FileSystem::open("sysfs").and_then(|fs| fs.mount(attributes)) {
+            // An outer container that masks parts of /sys, or has none, forbids a new one.
+            Err(error) if error.is(Errno::EPERM) => {
+                applied.lost.push(
+                    "the container sees the host's /sys, network devices too: a new one is refused here"
+                        .into(),
+                );
+            }
+            mounted => return attach(mounted?, target),
+        }
     }
-    attach(FileSystem::open("sysfs")?.mount(attributes)?, target)
+    let tree = clone_tree(AT_FDCWD, Path::new("/sys"), true)?;
+    set_attributes(&tree, attributes, true)?;
+    attach(tree, target)
 }
 
 const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];

@@ -17,7 +17,11 @@ use crate::sys::message;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InitMessage {
-    Ready { lost: Vec<String> },
+    /// `warnings` are those losses that the user is told at once.
+    Ready {
+        lost: Vec<String>,
+        warnings: Vec<String>,
+    },
     Failed(LaunchFailure),
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::channel::{InitEnd, InitMessage, LaunchFailure};
-use super::launch::{Launch, Stdio, launch};
+use super::launch::{Ids, Launch, Stdio, launch};
 use crate::network::{links, plan::Plan as NetworkPlan};
 use crate::rootfs::overlay::Overlay;
 use crate::rootfs::plan::Step;
@@ -38,6 +38,9 @@ pub struct HostRoot {
     pub root: PathBuf,
     /// For upper and work directories.
     pub scratch: PathBuf,
+    /// As [`host_image::Options::skeleton`].
+    pub skeleton: PathBuf,
+    /// Thrown away with the container.
     pub volatile: bool,
     /// The container may get the capability to remount.
     pub can_remount: bool,
@@ -81,7 +84,8 @@ pub fn run(mut plan: InitPlan<'_>, channel: InitEnd, mapped: OwnedFd) -> ! {
     let failure = match enter(&mut plan, &channel, mapped) {
         Ok(stdio) => {
             let InitPlan { process, security, single_id, init, .. } = &plan;
-            launch(Launch { process, security, stdio, single_id: *single_id, init: *init })
+            let ids = if *single_id { Ids::Single(None) } else { Ids::Mapped };
+            launch(Launch { process, security, stdio, ids, init: *init })
         }
         Err(error) => LaunchFailure::setup(&error),
     };
@@ -108,7 +112,7 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
     let tty_group = (plan.highest_gid >= TTY_GROUP).then_some(TTY_GROUP);
     // Keyrings, sockets and files of the host that were open have no way in: all is close-on-exec.
     let applied = apply::apply(&plan.steps, &root, tty_group)?;
-    lost.extend(applied.lost);
+    lost.extend(applied.lost.iter().cloned());
     let terminal = match (&plan.pipes, &applied.devpts) {
         (None, Some(devpts)) => {
             let (master, slave) = pty::open_in(devpts)?;
@@ -118,7 +122,8 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
         _ => None,
     };
     pivot_into(&root)?;
-    channel.send(&InitMessage::Ready { lost }, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
+    let ready = InitMessage::Ready { lost, warnings: applied.lost };
+    channel.send(&ready, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
     let stack_up = channel.wait_go()?;
     if plan.own_network {
         links::after_stack(&plan.network, stack_up)?;
@@ -146,14 +151,17 @@ fn mount_root(source: &RootSource) -> Result<(Root, Vec<String>), InitError> {
         }
         RootSource::Host(host) => {
             // A root to pivot into has to be a mount.
-            let own = sys::mount::clone_tree(nix::fcntl::AT_FDCWD, &host.root, false)?;
+            let in_memory = host.volatile && host_image::in_memory(&host.scratch)?;
+            let root = if in_memory { &host.scratch.join(host_image::ROOT) } else { &host.root };
+            let own = sys::mount::clone_tree(nix::fcntl::AT_FDCWD, root, false)?;
             sys::mount::attach(&own, Root::open(&host.root)?)?;
             let lost = host_image::apply(
                 &host.parts,
                 own.as_fd(),
                 &host_image::Options {
                     scratch: &host.scratch,
-                    volatile: host.volatile,
+                    skeleton: &host.skeleton,
+                    volatile: host.volatile && !in_memory,
                     can_remount: host.can_remount,
                 },
             )?;

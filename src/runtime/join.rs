@@ -9,7 +9,8 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 
 use super::channel::{InitEnd, InitMessage, LaunchFailure, MonitorEnd, pair};
-use super::launch::{Launch, Stdio, launch};
+use super::launch::{Ids, Launch, Stdio, launch};
+use super::one_user;
 use crate::security::SecurityPlan;
 use crate::spec::container::ProcessSpec;
 use crate::sys;
@@ -40,30 +41,47 @@ pub fn add(joining: Joining<'_>) -> sys::Result<(Pid, MonitorEnd)> {
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
     flags.set(CloneFlags::CLONE_NEWNET, !joining.host_network);
-    // Nobody in the container may look into this process before it has become the program.
-    sys::process::set_dumpable(false)?;
-    join(joining.init, flags)?;
+    let ids = enter(&joining, flags, proof)?;
     let (ours, theirs) = pair()?;
     match fork(proof)? {
         Fork::Parent(pid) => Ok((pid, ours)),
         Fork::Child => {
             drop(ours);
-            let failure = become_program(joining, &theirs);
+            let failure = become_program(joining, ids, &theirs);
             let _ = theirs.send(&InitMessage::Failed(failure), None);
             exit_now(127)
         }
     }
 }
 
-fn become_program(joining: Joining<'_>, channel: &InitEnd) -> LaunchFailure {
+/// Enters the container's namespaces.
+fn enter(joining: &Joining<'_>, flags: CloneFlags, proof: SingleThreaded) -> sys::Result<Ids> {
+    if !joining.single_id {
+        hide()?;
+        join(joining.init, flags)?;
+        return Ok(Ids::Mapped);
+    }
+    // A user that cannot be parsed is one that `launch` reports.
+    let user = joining.process.user.parse().unwrap_or_default();
+    let container = one_user::namespace_of_container(joining.init)?;
+    let namespace = one_user::prepare(&user, container.as_fd(), joining.init, proof)?;
+    hide()?;
+    join(container, CloneFlags::CLONE_NEWUSER)?;
+    set_ids(0, 0, None)?;
+    join(joining.init, flags.difference(CloneFlags::CLONE_NEWUSER))?;
+    Ok(Ids::Single(namespace))
+}
+
+/// Nobody in the container may look into this process before it has become the program.
+fn hide() -> sys::Result<()> {
+    sys::process::set_dumpable(false)
+}
+
+fn become_program(joining: Joining<'_>, ids: Ids, channel: &InitEnd) -> LaunchFailure {
     match prepare(joining.pipes, joining.single_id, channel) {
-        Ok(stdio) => launch(Launch {
-            process: joining.process,
-            security: joining.security,
-            stdio,
-            single_id: joining.single_id,
-            init: false,
-        }),
+        Ok(stdio) => {
+            launch(Launch { process: joining.process, security: joining.security, stdio, ids, init: false })
+        }
         Err(error) => LaunchFailure::setup(&error),
     }
 }
@@ -86,7 +104,10 @@ fn prepare(
             (Stdio::Terminal(slave), Some(master))
         }
     };
-    channel.send(&InitMessage::Ready { lost: Vec::new() }, master.as_ref().map(|fd| fd.as_fd()))?;
+    channel.send(
+        &InitMessage::Ready { lost: Vec::new(), warnings: Vec::new() },
+        master.as_ref().map(|fd| fd.as_fd()),
+    )?;
     channel.wait_go()?;
     Ok(stdio)
 }

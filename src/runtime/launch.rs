@@ -7,14 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, SFlag};
 
 use super::channel::{LaunchFailure, LaunchFailureKind};
 use super::identity::{Identity, resolve};
-use crate::security::SecurityPlan;
+use super::one_user;
+use crate::security::{SecurityPlan, pretence};
 use crate::spec::container::ProcessSpec;
 use crate::spec::user::UserSpec;
 use crate::sys;
+use crate::sys::namespace::join;
 use crate::sys::path::Root;
 use crate::sys::process::{
     Fork, SingleThreaded, cloexec_from, exec, exit_now, fork, reap, set_dumpable, set_ids,
@@ -34,14 +37,21 @@ pub enum Stdio {
     Terminal(OwnedFd),
 }
 
+/// How many ids the container has.
+#[derive(Debug)]
+pub enum Ids {
+    Mapped,
+    /// One: a user that is not root gets a namespace of its own, this one if it is made already.
+    Single(Option<OwnedFd>),
+}
+
 /// A program to start, once we are in its namespaces and its root is `/`.
 #[derive(Debug)]
 pub struct Launch<'a> {
     pub process: &'a ProcessSpec,
     pub security: &'a SecurityPlan,
     pub stdio: Stdio,
-    /// In single-id mode the kernel refuses setgroups(2).
-    pub single_id: bool,
+    pub ids: Ids,
     /// Stay as pid 1 and reap, with the program as a child.
     pub init: bool,
 }
@@ -77,9 +87,13 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     reset_handlers();
     unblock_all().map_err(setup)?;
     cloexec_from(3).map_err(setup)?;
-    let groups = (!launch.single_id).then_some(identity.groups.as_slice());
-    let security = launch.security;
-    security.apply(|| set_ids(identity.uid, identity.gid, groups)).map_err(setup)?;
+    match launch.ids {
+        Ids::Mapped => {
+            let change_ids = || set_ids(identity.uid, identity.gid, Some(&identity.groups));
+            launch.security.apply(None, change_ids).map_err(setup)?;
+        }
+        Ids::Single(namespace) => become_one(launch.security, &identity, namespace)?,
+    }
     // A change of user clears it.
     set_parent_death_signal(libc::SIGKILL).map_err(setup)?;
     nix::unistd::chdir(process.cwd.as_str()).map_err(|errno| {
@@ -97,6 +111,22 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     };
     let error = exec(&program, &strings(&process.argv), &strings(&environment));
     Err(exec_failure(&process.argv[0], error.errno))
+}
+
+/// Supplementary groups stay what they are: the kernel refuses setgroups(2) to a single id.
+fn become_one(
+    security: &SecurityPlan,
+    identity: &Identity,
+    namespace: Option<OwnedFd>,
+) -> Result<(), LaunchFailure> {
+    let Identity { uid, gid, .. } = *identity;
+    let pretence = pretence::filter(uid, gid).map_err(|e| LaunchFailure::setup(&e))?;
+    match namespace {
+        Some(namespace) => join(namespace, CloneFlags::CLONE_NEWUSER).map_err(setup)?,
+        None if (uid, gid) == (0, 0) => {}
+        None => one_user::become_user_here(uid, gid).map_err(setup)?,
+    }
+    security.apply(Some(&pretence), || set_ids(uid, gid, None)).map_err(setup)
 }
 
 /// HOME comes from the container's passwd unless it is set.

@@ -7,4 +7,5 @@ pub mod identity;
 pub mod init;
 pub mod join;
 pub mod launch;
+mod one_user;
 pub mod parent;

@@ -99,6 +99,13 @@ pub fn when(arg: Arg, rest: Vec<Instruction>) -> Vec<Instruction> {
             load_lower,
             compare(last_word(arg.op), lower, past, 0),
         ],
+        Op::IdOrNone(mask) => {
+            let mut piece = vec![load_lower];
+            piece.extend((mask != u32::MAX).then(|| and(mask)));
+            piece.push(compare(Test::Equal, lower, 1, 0));
+            piece.push(compare(Test::Equal, mask, 0, past));
+            piece
+        }
         Op::MaskedEqual(mask) => {
             let lower = masked(load_lower, mask as u32, lower, past);
             let past_lower = past + lower.len() as u8;

@@ -114,20 +114,23 @@ impl Policy<'_> {
     /// The fate of every call that the rules name, by number.
     fn fates(&self, abi: Abi) -> BTreeMap<u32, Fate> {
         let mut fates = BTreeMap::<u32, Fate>::new();
-        let mut add = |number, when: Vec<Vec<Arg>>, action| {
+        let mut add = |number, rule: &Rule, when: Vec<Vec<Arg>>, action| {
             let fate = fates.entry(number).or_insert_with(|| Fate::plain(self.profile.default_action));
+            fate.otherwise = rule.otherwise.unwrap_or(fate.otherwise);
             fate.cases.extend(when.into_iter().map(|args| (args, action)));
         };
         for rule in &self.rules {
             for name in &rule.names {
                 if let Some(number) = self.table.number(name, abi) {
-                    add(number, alternatives(rule), rule.action);
+                    let narrow = self.table.number(&format!("{name}32"), abi).is_some();
+                    add(number, rule, alternatives(rule, narrow), rule.action);
                 }
                 // Through its carrier a call's arguments lie in memory, out of a filter's sight.
                 let carried = carrier(name, abi).filter(|_| rule.args.is_empty());
                 let carried = carried.and_then(|(by, sub)| Some((self.table.number(by, abi)?, sub)));
                 if let Some((number, sub)) = carried {
-                    add(number, vec![vec![Arg { index: 0, op: Op::Equal, value: sub.into() }]], rule.action);
+                    let carried = vec![vec![Arg { index: 0, op: Op::Equal, value: sub.into() }]];
+                    add(number, rule, carried, rule.action);
                 }
             }
         }
@@ -138,13 +141,18 @@ impl Policy<'_> {
     }
 }
 
-/// Conditions hold together; several on one argument are alternatives, as in runc.
-fn alternatives(rule: &Rule) -> Vec<Vec<Arg>> {
+/// Conditions hold together; several on one argument are alternatives, as in runc. Ids are `narrow`
+/// in the calls of 32-bit machines that have a twin for ids of more than 16 bits.
+fn alternatives(rule: &Rule, narrow: bool) -> Vec<Vec<Arg>> {
+    let fit = |arg: &Arg| match arg.op {
+        Op::IdOrNone(_) if narrow => Arg { op: Op::IdOrNone(u16::MAX.into()), ..*arg },
+        _ => *arg,
+    };
     let repeated = |arg: &Arg| rule.args.iter().filter(|other| other.index == arg.index).count() > 1;
     if rule.args.iter().any(repeated) {
-        rule.args.iter().map(|arg| vec![*arg]).collect()
+        rule.args.iter().map(|arg| vec![fit(arg)]).collect()
     } else {
-        vec![rule.args.clone()]
+        vec![rule.args.iter().map(fit).collect()]
     }
 }
 

@@ -77,6 +77,13 @@ fn run(filter: &Filter, call: Call) -> (u32, usize) {
     }
 }
 
+/// What a filter answers to a call of one ABI.
+pub(super) fn answer_to(filter: &Filter, abi: Abi, number: u32, args: &[u64]) -> u32 {
+    let mut six = [0; 6];
+    six[..args.len()].copy_from_slice(args);
+    run(filter, Call::new(abi, number, six)).0
+}
+
 /// What the profile says of one ABI's system calls, worked out rule by rule.
 struct Intent<'a> {
     abi: Abi,
@@ -148,6 +155,7 @@ fn holds(arg: &Arg, args: &[u64; 6]) -> bool {
         Op::Greater => value > arg.value,
         Op::GreaterOrEqual => value >= arg.value,
         Op::MaskedEqual(mask) => value & mask == arg.value,
+        Op::IdOrNone(mask) => [arg.value as u32, mask].contains(&(value as u32 & mask)),
     }
 }
 
@@ -228,11 +236,7 @@ fn a_filter_compiled_at_run_time_is_the_ready_one() {
 #[cfg(target_arch = "x86_64")]
 fn default_filter_by_hand() {
     let filter = default_filter();
-    let answer = |abi, number, args: &[u64]| {
-        let mut six = [0; 6];
-        six[..args.len()].copy_from_slice(args);
-        run(&filter, Call::new(abi, number, six)).0
-    };
+    let answer = |abi, number, args: &[u64]| answer_to(&filter, abi, number, args);
     let (allow, eperm, enosys) = (0x7fff_0000, 0x0005_0001, 0x0005_0026);
     // read, write, execve of each kind of program
     for (abi, numbers) in [(Abi::X86_64, [0, 1, 59]), (Abi::X86, [3, 4, 11]), (Abi::X32, [0, 1, 520])] {
@@ -377,6 +381,8 @@ fn any_value() -> impl Strategy<Value = u64> {
 fn any_arg() -> impl Strategy<Value = Arg> {
     let plain = [Op::Equal, Op::NotEqual, Op::Less, Op::LessOrEqual, Op::Greater, Op::GreaterOrEqual];
     let op = prop_oneof![6 => select(plain.to_vec()), 1 => any_value().prop_map(Op::MaskedEqual)];
+    let id = select(vec![u32::MAX, u32::from(u16::MAX)]).prop_map(Op::IdOrNone);
+    let op = prop_oneof![7 => op, 1 => id];
     (0u32..6, op, any_value()).prop_map(|(index, op, value)| Arg { index, op, value })
 }
 

@@ -9,6 +9,7 @@ mod compile;
 #[cfg(test)]
 mod interpreter;
 pub mod masks;
+pub mod pretence;
 pub mod profile;
 pub mod profile_json;
 pub mod seccomp;
@@ -75,12 +76,18 @@ impl SecurityPlan {
     /// Gives up everything the container must not have. `change_ids` sets the groups, gid and uid of
     /// its process (`runtime::identity`); what follows should be execve.
     ///
-    /// Needs the full capabilities of the container's user namespace. Does not allocate unless it fails.
-    pub fn apply(&self, change_ids: impl FnOnce() -> sys::Result<()>) -> sys::Result<()> {
+    /// `pretence` is the filter of single-id mode. Needs the full capabilities of the container's user
+    /// namespace. Does not allocate unless it fails.
+    pub fn apply(
+        &self,
+        pretence: Option<&Filter>,
+        change_ids: impl FnOnce() -> sys::Result<()>,
+    ) -> sys::Result<()> {
         // Without no_new_privs a filter can be loaded only while CAP_SYS_ADMIN is held, so the calls
         // below pass through it (the default profile and runc's users expect that). With it the filter
         // comes last and need not allow them.
-        let load = || self.seccomp.as_ref().map_or(Ok(()), Filter::load);
+        // Where two filters disagree about an error, the kernel takes the later one's: the container's own.
+        let load = || pretence.into_iter().chain(&self.seccomp).try_for_each(Filter::load);
         if !self.no_new_privs {
             load()?;
         }
@@ -158,7 +165,7 @@ mod tests {
             let plan = planned(&Options { no_new_privileges, ..Options::default() });
             let root = nix::unistd::geteuid().is_root();
             let thread = std::thread::spawn(move || {
-                let result = plan.apply(|| Ok(()));
+                let result = plan.apply(None, || Ok(()));
                 (result, std::fs::read_to_string("/proc/thread-self/status").expect("status"))
             });
             let (result, status) = thread.join().expect("the thread ends");

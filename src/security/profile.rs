@@ -51,6 +51,8 @@ pub struct Rule {
     pub args: Vec<Arg>,
     pub includes: Condition,
     pub excludes: Condition,
+    /// What these calls get when no rule's conditions hold; `None`: the profile's default.
+    pub otherwise: Option<Action>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub enum Op {
     GreaterOrEqual,
     /// The argument under this mask equals the value.
     MaskedEqual(u64),
+    /// An argument of this many low bits (the mask) is the value, or -1: an id of chown(2), or none.
+    IdOrNone(u32),
 }
 
 /// The architectures as the file gives them; [`Profile::abis`] chooses.

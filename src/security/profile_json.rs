@@ -14,7 +14,7 @@ use super::target::Abi;
 const MAX_ERRNO: u32 = 4095;
 const ARGUMENTS: u32 = 6;
 const FLAG_LOG: u32 = 1 << 1;
-const FLAG_SPEC_ALLOW: u32 = 1 << 2;
+pub const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidProfile {
@@ -166,6 +166,7 @@ fn parse_rule(form: RuleForm) -> Result<Rule, Problem> {
         args: args.into_iter().map(parse_arg).collect::<Result<_, _>>()?,
         includes: parse_condition(form.includes)?,
         excludes: parse_condition(form.excludes)?,
+        otherwise: None,
     })
 }
 

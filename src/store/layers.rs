@@ -7,9 +7,10 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag};
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::layout::{LAYER_RECORD, LAYER_TREE, make_directory};
@@ -91,6 +92,52 @@ impl Store {
         let Some(hold) = Lock::shared(&path)? else { return Ok(None) };
         let bytes = std::fs::read(&path).at("read", &path)?;
         Ok(Some(Layer { record: parse_record(&bytes, &path, RECORD_VERSION)?, _hold: hold }))
+    }
+
+    /// Makes sure that native overlay understands the whiteouts of `layers`, and those of `upper` when
+    /// fuse-overlayfs wrote there.
+    ///
+    /// A layer that was unpacked where the kernel refused devices has markers instead, which only
+    /// fuse-overlayfs reads. They are turned once, when such a layer is first mounted natively. The caller's container
+    /// keeps the layers from being removed.
+    pub fn show_whiteouts(
+        &self,
+        namespace: WorkerNamespace<'_>,
+        layers: &[Digest],
+        upper: Option<&Path>,
+    ) -> Result<(), Error> {
+        let mut worker = None;
+        let mut show = |tree: &Path| -> Result<(), Error> {
+            if worker.is_none() {
+                worker = Some(Worker::spawn(namespace)?);
+            }
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let tree = nix::fcntl::open(tree, flags, Mode::empty()).at("open", tree)?;
+            Ok(worker.as_ref().expect("started above").show_whiteouts(tree.as_fd())?)
+        };
+        for diff_id in layers {
+            let path = self.layout.layer(diff_id).join(LAYER_RECORD);
+            let record: Option<LayerRecord> = super::read_record(&path, RECORD_VERSION)?;
+            if record.is_some_and(|record| record.summary.marker_whiteouts) {
+                show(&self.layer_path(diff_id))?;
+                self.forget_markers(&path)?;
+            }
+        }
+        upper.map_or(Ok(()), show)
+    }
+
+    /// Notes in a layer's record that it has no markers any more.
+    fn forget_markers(&self, path: &Path) -> Result<(), Error> {
+        // Whoever holds the layer holds this very file. Then it stays, and the next start looks again.
+        let Some(_exclusive) = Lock::try_exclusive(path)? else { return Ok(()) };
+        let Some(mut record) = super::read_record::<LayerRecord>(path, RECORD_VERSION)? else {
+            return Ok(());
+        };
+        record.summary.marker_whiteouts = false;
+        let staging = self.stage()?;
+        staging.write(LAYER_RECORD, &record_bytes(&record))?;
+        staging.sync()?;
+        Ok(staging.publish(LAYER_RECORD, path)?)
     }
 
     /// Starts a new layer: an id worker unpacks what is written, into a staging place.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{LAYER_REPLACED, LAYER_TAR_SPLIT, LAYER_TREE};
 use crate::archive::unpack::{self, Options, Owners, Summary, Whiteouts};
-use crate::archive::{FailedCall, remove};
+use crate::archive::{FailedCall, remove, whiteout};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::path::Root;
@@ -62,6 +62,10 @@ pub enum Error {
         #[source]
         source: FailedCall,
     },
+    #[error(
+        "the whiteouts there cannot be shown to native overlay; CORACLE_STORAGE_DRIVER=fuse-overlayfs understands them as they are"
+    )]
+    Whiteouts(#[source] FailedCall),
     #[error("the id worker cannot do that: {0}")]
     Refused(String),
 }
@@ -75,6 +79,8 @@ enum Request {
     Unpack { owners: Owners, whiteouts: Whiteouts },
     /// Removes an entry of the directory that comes with it.
     Remove { name: String },
+    /// Makes of the marker files below the directory that comes with it what native overlay knows.
+    ShowWhiteouts,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -134,6 +140,15 @@ impl Worker {
         match self.receive()? {
             Answer::Done => Ok(()),
             answer => Err(unexpected(answer, |source| Error::Remove { name: name.to_owned(), source })),
+        }
+    }
+
+    /// Turns whiteouts that only fuse-overlayfs understands into those that native overlay knows too.
+    pub fn show_whiteouts(&self, tree: BorrowedFd<'_>) -> Result<(), Error> {
+        self.send(&Request::ShowWhiteouts, &[tree])?;
+        match self.receive()? {
+            Answer::Done => Ok(()),
+            answer => Err(unexpected(answer, Error::Whiteouts)),
         }
     }
 
@@ -230,6 +245,9 @@ fn perform(request: Request, fds: Vec<OwnedFd>, umask_is_zero: bool) -> Answer {
                 },
                 (Err(answer), _) | (_, Err(answer)) => answer,
             };
+        }
+        Request::ShowWhiteouts => {
+            next().and_then(|tree| whiteout::show(tree).map_err(|error| Answer::Failed(error.into())))
         }
         Request::Remove { name } => next().and_then(|directory| {
             let name = std::ffi::CString::new(name).map_err(|error| Answer::Refused(error.to_string()))?;

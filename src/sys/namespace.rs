@@ -1,6 +1,6 @@
 //! Namespaces: clone3, setns, unshare, id maps.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::sched::CloneFlags;
 
@@ -47,9 +47,30 @@ pub fn unshare(namespaces: CloneFlags) -> Result<()> {
     nix::sched::unshare(namespaces).call("unshare", || format!("{namespaces:?}"))
 }
 
+/// The user namespace that another namespace belongs to (NS_GET_USERNS of ioctl_nsfs(2)).
+pub fn owner_of(namespace: impl AsFd) -> Result<OwnedFd> {
+    let raw = namespace.as_fd().as_raw_fd();
+    // SAFETY: this request takes no argument.
+    let fd = unsafe { libc::ioctl(raw, NS_GET_USERNS) };
+    if fd < 0 {
+        return Err(Error::last("ioctl", format!("{raw}, NS_GET_USERNS")));
+    }
+    // SAFETY: the call returned a new descriptor that is ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// linux/nsfs.h: `_IO(0xb7, 1)`.
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
+
 /// Writes a whole id map in the one write(2) the kernel takes (user_namespaces(7)).
 pub fn write_map(path: &str, map: &str) -> Result<()> {
-    let fd = nix::fcntl::open(
+    write_map_at(nix::fcntl::AT_FDCWD, path, map)
+}
+
+/// [`write_map`] with a path relative to a directory.
+pub fn write_map_at(dir: impl AsFd, path: &str, map: &str) -> Result<()> {
+    let fd = nix::fcntl::openat(
+        dir,
         path,
         nix::fcntl::OFlag::O_WRONLY | nix::fcntl::OFlag::O_CLOEXEC,
         nix::sys::stat::Mode::empty(),

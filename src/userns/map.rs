@@ -107,7 +107,9 @@ pub fn wanted(config: &Config) -> Wanted {
 
 /// The one line for a user in single-id mode.
 pub fn single_warning(reason: &str) -> String {
-    format!("only your own id is mapped, all files of images belong to it: {reason}")
+    format!(
+        "only your own id is mapped: in containers a change of owner has no effect, and one of user only by -u: {reason}"
+    )
 }
 
 /// Maps the ranges into the user namespace of `pid`: directly as root, else by the setuid helpers,

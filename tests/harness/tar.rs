@@ -5,7 +5,7 @@ use std::io::Write;
 /// One header and its data; `Entry::file("a", b"x").mode(0o755)`.
 #[derive(Clone)]
 pub struct Entry {
-    name: String,
+    name: Vec<u8>,
     kind: u8,
     link: String,
     mode: u32,
@@ -20,7 +20,7 @@ pub struct Entry {
 impl Entry {
     fn new(name: &str, kind: u8) -> Entry {
         Entry {
-            name: name.to_owned(),
+            name: name.as_bytes().to_vec(),
             kind,
             link: String::new(),
             mode: if kind == b'5' { 0o755 } else { 0o644 },
@@ -71,6 +71,11 @@ impl Entry {
         Entry { uid, gid, ..self }
     }
 
+    /// A name of any bytes.
+    pub fn named(self, name: &[u8]) -> Entry {
+        Entry { name: name.to_vec(), ..self }
+    }
+
     /// The size that the header claims.
     pub fn claims(self, size: u64) -> Entry {
         Entry { size: Some(size), ..self }
@@ -80,7 +85,7 @@ impl Entry {
         let mut header = [0u8; 512];
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         assert!(self.name.len() <= 100 && self.link.len() <= 100, "short names only; longer ones by pax");
-        put(0, self.name.as_bytes());
+        put(0, &self.name);
         put(100, format!("{:07o}", self.mode).as_bytes());
         put(108, format!("{:07o}", self.uid).as_bytes());
         put(116, format!("{:07o}", self.gid).as_bytes());
@@ -149,7 +154,8 @@ pub fn busybox_entries() -> Vec<Entry> {
     let mut entries = ["bin", "etc", "tmp"].map(Entry::folder).to_vec();
     entries.push(Entry::file("bin/busybox", busybox).mode(0o755));
     entries.extend(
-        ["sh", "cat", "ls", "true", "id"].map(|name| Entry::symlink(&format!("bin/{name}"), "busybox")),
+        ["sh", "cat", "ls", "true", "id", "rm", "mkdir"]
+            .map(|name| Entry::symlink(&format!("bin/{name}"), "busybox")),
     );
     entries.push(Entry::file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"));
     entries

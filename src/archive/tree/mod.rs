@@ -252,7 +252,7 @@ impl Tree {
             .resolve_plain(Path::new(OsStr::from_bytes(path)), flags, Mode::empty())
             .map_err(|error| system(path, error))?;
         if opaque {
-            match sys::xattr::set(&fd, c"user.overlay.opaque", b"y") {
+            match sys::xattr::set(&fd, whiteout::OPAQUE_ATTRIBUTE, b"y") {
                 Err(error) if error.is(Errno::ENOTSUP) => {
                     self.marker_whiteouts = true;
                     create_empty(&fd, whiteout::OPAQUE, path)?;

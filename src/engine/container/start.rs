@@ -7,6 +7,8 @@ use super::attach::{self, Outcome, Streams};
 use crate::engine::Engine;
 use crate::monitor::protocol::{Failure, FailureKind};
 use crate::monitor::{self, Order};
+use crate::rootfs::driver::Driver;
+use crate::spec::container::ImageUse;
 use crate::store::containers::{self, Container};
 use crate::sys::process::{letter, spawn_role};
 
@@ -25,6 +27,8 @@ pub enum Error {
     Engine(#[from] crate::engine::Error),
     #[error("cannot use the image")]
     Image(#[from] crate::store::images::Error),
+    #[error("cannot make the image's layers ready for native overlay")]
+    Whiteouts(#[source] crate::store::layers::Error),
     #[error("No such image: {0}")]
     NoSuchImage(String),
     #[error("invalid mount config: bind source path does not exist: {0}")]
@@ -84,12 +88,14 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
 /// Starts the monitor; the socket is its first client.
 pub(super) fn launch(engine: &Engine, container: &Container, attached: bool) -> Result<UnixStream, Error> {
     let mapped = engine.mapped()?;
+    let driver = engine.storage_driver()?;
+    show_whiteouts(engine, container, &driver)?;
     let order = Order {
         data: engine.config.data.clone(),
         runtime: engine.config.runtime.clone(),
         path: engine.config.path.to_string_lossy().into_owned(),
         id: container.record.id.clone(),
-        driver: engine.storage_driver()?,
+        driver,
         maps: mapped.maps().clone(),
         attached,
         size: if attached { attach::terminal_size() } else { None },
@@ -102,6 +108,18 @@ pub(super) fn launch(engine: &Engine, container: &Container, attached: bool) -> 
         [(theirs.as_fd(), monitor::CLIENT), (mapped.fd(), monitor::HOME), (order.as_fd(), monitor::ORDER)];
     spawn_role(monitor::ROLE, &[], &inherit).map_err(Error::Monitor)?;
     Ok(ours)
+}
+
+/// What was written for fuse-overlayfs alone is turned into what native overlay knows. The other way
+/// round nothing is to be done: fuse-overlayfs understands both.
+fn show_whiteouts(engine: &Engine, container: &Container, driver: &Driver) -> Result<(), Error> {
+    let (ImageUse::Stored { layers, .. }, Driver::Overlay) = (&container.record.image, driver) else {
+        return Ok(());
+    };
+    let was_fuse = !matches!(container.state.driver.as_str(), "" | "overlay");
+    let upper = was_fuse.then(|| engine.store.container_dir(&container.record.id).join("upper"));
+    let namespace = engine.namespace()?;
+    engine.store.show_whiteouts(namespace, layers, upper.as_deref()).map_err(Error::Whiteouts)
 }
 
 pub(super) fn wait_started(engine: &Engine, socket: UnixStream) -> Result<(), Error> {

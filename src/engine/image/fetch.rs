@@ -83,7 +83,8 @@ fn one(work: &Work, layer: &Missing, stop: &AtomicBool) -> Result<Layer, Error> 
     let Missing { blob, diff_id } = layer;
     let digest = || blob.digest.clone();
     let tell = |state| work.progress.layer(&blob.digest, state);
-    let mut source = Counted { blob: work.client.blob(work.reference, blob)?, done: 0, work, layer, stop };
+    let reader = work.client.blob(work.reference, blob).map_err(|source| not_fetched(work, blob, source))?;
+    let mut source = Counted { blob: reader, done: 0, work, layer, stop };
     let mut writer = work
         .store
         .layer_writer(work.unpacking.namespace(), work.unpacking.whiteouts, diff_id.algorithm())
@@ -103,27 +104,38 @@ fn one(work: &Work, layer: &Missing, stop: &AtomicBool) -> Result<Layer, Error> 
 
 /// Decompresses a blob into the writer.
 fn unpack(source: &mut Counted, writer: &mut LayerWriter, blob: &Descriptor) -> Result<(), Error> {
+    let work = source.work;
     let layer = || blob.digest.clone();
     let mut decoder = compress::decoder(source).map_err(|error| match error {
-        compress::Error::Read(source) => unreadable(blob, source),
+        compress::Error::Read(error) => unreadable(work, blob, error),
         source => Error::Compression { layer: layer(), source },
     })?;
     writer.copy_from(&mut decoder).map(drop).map_err(|error| match error {
-        layers::Error::Read(source) => unreadable(blob, source),
+        layers::Error::Read(error) => unreadable(work, blob, error),
         source => Error::Layer { layer: layer(), source },
     })
 }
 
 /// Reads a blob to its verified end.
 fn drain(source: &mut Counted, blob: &Descriptor) -> Result<(), Error> {
-    io::copy(source, &mut io::sink()).map(drop).map_err(|error| unreadable(blob, error))
+    let work = source.work;
+    io::copy(source, &mut io::sink()).map(drop).map_err(|error| unreadable(work, blob, error))
 }
 
-fn unreadable(blob: &Descriptor, error: io::Error) -> Error {
+fn unreadable(work: &Work, blob: &Descriptor, error: io::Error) -> Error {
+    let layer = blob.digest.clone();
     match registry::Error::from_io(error) {
-        Ok(error) => Error::Registry(error),
-        Err(source) => Error::Damaged { layer: blob.digest.clone(), source },
+        Ok(error) => not_fetched(work, blob, error),
+        Err(error) => match error.downcast::<compress::Error>() {
+            Ok(source) => Error::Compression { layer, source },
+            Err(source) => Error::Damaged { layer, source },
+        },
     }
+}
+
+/// The registry's errors tell the host; which layer of which image it was about is known here.
+fn not_fetched(work: &Work, blob: &Descriptor, source: registry::Error) -> Error {
+    Error::Fetch { layer: blob.digest.clone(), reference: work.reference.familiar(), source: source.into() }
 }
 
 /// Whether the failure may come from bytes that are not those the manifest promised: then that is the

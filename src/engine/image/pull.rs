@@ -117,6 +117,10 @@ pub enum Error {
     FreeSpace { path: PathBuf, source: nix::Error },
     #[error("cannot unpack layers")]
     Unpacking { source: BoxedError },
+    #[error("cannot fetch layer {layer} of {reference}")]
+    Fetch { layer: Digest, reference: String, source: Box<registry::Error> },
+    #[error("cannot fetch the configuration {config} of {reference}")]
+    FetchConfig { config: Digest, reference: String, source: Box<registry::Error> },
     #[error("layer {layer} cannot be decompressed")]
     Compression { layer: Digest, source: crate::archive::compress::Error },
     #[error("layer {layer} is damaged: its compressed data cannot be read")]
@@ -137,7 +141,11 @@ pub fn pull(context: &Context, request: &Request, progress: &dyn Progress) -> Re
     let known = store.image(&resolved.config.digest)?;
     let config = match &known {
         Some(image) => store.image_config_bytes(&image.id)?,
-        None => client.config(reference, &resolved.config)?,
+        None => client.config(reference, &resolved.config).map_err(|source| Error::FetchConfig {
+            config: resolved.config.digest.clone(),
+            reference: reference.familiar(),
+            source: source.into(),
+        })?,
     };
     let diff_ids = check_config(&config, &resolved, request)?;
 

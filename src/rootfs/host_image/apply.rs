@@ -4,18 +4,19 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat, umask};
 use nix::unistd::{AccessFlags, eaccess, faccessat, symlinkat};
 
-use super::{Error, Options, Part, upper};
+use super::{Error, Options, Part, ROOT, skeleton, upper};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::mount::{self, Attributes, FileSystem};
 use crate::sys::path::{Root, fd_path};
+use crate::sys::xattr;
 
 /// Builds the clone in `root`, a directory that is empty or was filled by an earlier start of the same container.
 ///
@@ -25,12 +26,42 @@ pub fn apply(parts: &[Part], root: BorrowedFd<'_>, options: &Options<'_>) -> Res
     let inspect = |source| Error::Inspect { path: "/".into(), source };
     let device = fs::metadata("/").call("stat", || "/".to_owned()).map_err(inspect)?.dev();
     let root = root.try_clone_to_owned().call("dup", || "new root".to_owned()).map_err(inspect)?;
-    let mut builder = Builder { root: Root::from_fd(root), options, device, notes: Vec::new() };
     let _umask = Umask::clear();
+    let mut notes = Vec::new();
+    let skeleton = match skeleton::ready(options.skeleton) {
+        Ok(tree) => Some(tree),
+        Err(e) => {
+            notes.push(format!(
+                "most directories of the host's root are read-only: {:?}: {e}",
+                options.skeleton
+            ));
+            None
+        }
+    };
+    let mut builder = Builder { root: Root::from_fd(root), options, device, skeleton, notes };
     for part in parts {
         builder.part(part)?;
     }
     Ok(builder.notes)
+}
+
+/// Puts `scratch` into memory, with a directory [`ROOT`] that may become the container's root: a clone on disk
+/// costs some 300 directories at its start and again at its end. False where the kernel cannot (before Linux 6.6
+/// such a file system refuses the attributes that overlays need).
+pub fn in_memory(scratch: &Path) -> Result<bool, Error> {
+    let error = |source| Error::Target { path: scratch.to_owned(), source };
+    let fs = FileSystem::open("tmpfs").map_err(error)?;
+    fs.set("mode", b"755").map_err(error)?;
+    let mount = fs.mount(Attributes::NONE).map_err(error)?;
+    let directory = fs::File::open(fd_path(&mount)).call("open", || "tmpfs".to_owned()).map_err(error)?;
+    if xattr::set(&directory, c"user.overlay.opaque", b"n").is_err() {
+        return Ok(false);
+    }
+    mkdirat(&mount, ROOT, Mode::from_bits_truncate(0o755))
+        .call("mkdirat", || ROOT.to_owned())
+        .map_err(error)?;
+    Root::open(scratch).and_then(|target| mount::attach(&mount, target)).map_err(error)?;
+    Ok(true)
 }
 
 /// Lets directories have exactly the modes asked for, until dropped.
@@ -53,6 +84,8 @@ struct Builder<'a> {
     options: &'a Options<'a>,
     /// The device of the host's `/`.
     device: u64,
+    /// The directories that are the container's.
+    skeleton: Option<PathBuf>,
     notes: Vec<String>,
 }
 
@@ -128,9 +161,14 @@ impl Builder<'_> {
             Err(source) => return Err(Error::Inspect { path: path.to_owned(), source }),
         };
         self.directory(path, stat.st_mode)?;
+        // Nothing to show: the directory just made does as well. (/srv, /mnt, /media, /boot.)
+        if fs::read_dir(fd_path(&lower)).is_ok_and(|mut entries| entries.next().is_none()) {
+            return Ok(());
+        }
         let layers = upper::prepare(self.options.scratch, path, stat.st_mode)
             .map_err(|source| Error::Scratch { path: path.to_owned(), source })?;
-        match mount_overlay(&lower, &layers, self.options.volatile) {
+        let skeleton = self.skeleton.as_ref().and_then(|tree| Root::open(&tree.join(relative(path))).ok());
+        match mount_overlay(&lower, skeleton.as_ref(), &layers, self.options.volatile) {
             Ok(mount) => mount::attach(mount, self.target(path)?)
                 .map_err(|source| Error::Target { path: path.to_owned(), source }),
             // Some kinds of file systems cannot be a lower layer (FAT); the kernel alone knows which.
@@ -191,11 +229,20 @@ fn open_readable(path: &Path) -> sys::error::Result<(OwnedFd, FileStat)> {
 }
 
 /// Layers are named by descriptors, because `:`, `,` and `\` have meanings of their own in overlay options.
-fn mount_overlay(lower: &OwnedFd, layers: &upper::Layers, volatile: bool) -> sys::error::Result<OwnedFd> {
+fn mount_overlay(
+    lower: &OwnedFd,
+    skeleton: Option<&Root>,
+    layers: &upper::Layers,
+    volatile: bool,
+) -> sys::error::Result<OwnedFd> {
     let upper = Root::open(&layers.upper)?;
     let work = Root::open(&layers.work)?;
     let overlay = FileSystem::open("overlay")?;
-    overlay.set("lowerdir", fd_path(lower).as_bytes())?;
+    let lower = match skeleton {
+        Some(skeleton) => format!("{}:{}", fd_path(skeleton), fd_path(lower)),
+        None => fd_path(lower),
+    };
+    overlay.set("lowerdir", lower.as_bytes())?;
     overlay.set("upperdir", fd_path(&upper).as_bytes())?;
     overlay.set("workdir", fd_path(&work).as_bytes())?;
     overlay.set_flag("userxattr")?;

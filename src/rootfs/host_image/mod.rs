@@ -6,20 +6,24 @@
 //! mounts lie deeper. [`plan()`] decides, [`apply()`] does. All writes land below `scratch`:
 //!
 //! ```text
-//! scratch/upper/<path>   what the container wrote below <path>; not empty from the start, see `upper`
+//! scratch/upper/<path>   what the container wrote below <path>
 //! scratch/work/<path>    the overlay's own
+//! scratch/root           the container's root, when all of this is in memory
 //! ```
+//!
+//! A clone that is thrown away has `scratch` in memory. Between the host's files and the upper layer lies a tree of
+//! empty directories that all clones share ([`skeleton`]): it makes the host's directories the container's.
 //!
 //! What is lost against a real root file system:
 //! - The host's root is not mapped in the container, so its files belong to `nobody` there. They can be replaced,
-//!   renamed and removed, but not changed in place; and that only in the top level of each overlay and in the
-//!   directories which `upper::WRITABLE` names. Deeper ones are as closed as they are to the user on the host.
-//!   The user's own files can be changed freely.
+//!   renamed and removed, but not changed in place. The user's own files can be changed freely.
+//! - Directories beyond [`skeleton`]'s limit are as closed as they are to the user on the host.
 //! - What the user cannot read is empty or refused.
 //! - Beside a mount: sockets, fifos and devices are left out, larger files are read-only.
 
 mod apply;
 mod plan;
+mod skeleton;
 mod upper;
 
 use std::io;
@@ -27,8 +31,11 @@ use std::path::{Path, PathBuf};
 
 use crate::sys;
 
-pub use apply::apply;
+pub use apply::{apply, in_memory};
 pub use plan::{host_entries, plan};
+
+/// The directory that becomes the container's root when all of the clone is in memory.
+pub const ROOT: &str = "root";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -46,7 +53,7 @@ pub enum Error {
     Bind { path: PathBuf, source: sys::error::Error },
     #[error(
         "cannot lay a writable layer over the host's {path:?}; the image `host` needs a kernel that lets users \
-         mount overlays (5.11 or later)"
+         mount overlays, as Linux does from 5.11 on unless its builder forbade it"
     )]
     Overlay { path: PathBuf, source: sys::error::Error },
 }
@@ -93,6 +100,8 @@ pub struct Options<'a> {
     /// A directory of the container, by a trusted path, on a file system that can hold an overlay's upper layer.
     /// It may hold what an earlier start of the same container left; that stays.
     pub scratch: &'a Path,
+    /// Where the directories that every clone shares are kept, in a directory of the user's own.
+    pub skeleton: &'a Path,
     /// Whether the overlays may skip syncing (mount option `volatile`).
     pub volatile: bool,
     /// Whether the container will be able to remount (CAP_SYS_ADMIN). Large files which the user may write are
