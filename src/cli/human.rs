@@ -69,7 +69,7 @@ pub fn since(moment: &str, now: jiff::Timestamp) -> String {
 pub fn moment(moment: &str) -> String {
     match moment.parse::<jiff::Timestamp>() {
         Ok(then) => {
-            let local = then.to_zoned(jiff::tz::TimeZone::system());
+            let local = then.to_zoned_datetime(jiff::tz::TimeZone::system());
             local.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
         }
         Err(_) => "N/A".to_owned(),

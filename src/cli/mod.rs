@@ -51,7 +51,7 @@ impl Context {
     pub fn client(&self) -> &ClientFile {
         self.client.get_or_init(|| {
             ClientFile::from_environment().unwrap_or_else(|error| {
-                Ui.warning(&CommandError::failure(error).to_string());
+                Ui.warning(CommandError::failure(error).message());
                 ClientFile::default()
             })
         })

@@ -225,7 +225,6 @@ fn to_json(value: &Value) -> Json {
         Value::Map(entries) => {
             Json::Object(entries.iter().map(|(key, value)| (key.to_string(), to_json(value))).collect())
         }
-        other => Json::from(other.to_string()),
     }
 }
 
