@@ -81,7 +81,14 @@ pub fn run(mut plan: InitPlan<'_>, channel: InitEnd, mapped: OwnedFd) -> ! {
     let failure = match enter(&mut plan, &channel, mapped) {
         Ok(stdio) => {
             let InitPlan { process, security, single_id, init, .. } = &plan;
-            launch(Launch { process, security, stdio, single_id: *single_id, init: *init })
+            launch(Launch {
+                process,
+                security,
+                stdio,
+                single_id: *single_id,
+                make_directory: true,
+                init: *init,
+            })
         }
         Err(error) => LaunchFailure::setup(&error),
     };

@@ -62,6 +62,7 @@ fn become_program(joining: Joining<'_>, channel: &InitEnd) -> LaunchFailure {
             security: joining.security,
             stdio,
             single_id: joining.single_id,
+            make_directory: false,
             init: false,
         }),
         Err(error) => LaunchFailure::setup(&error),

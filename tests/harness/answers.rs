@@ -50,43 +50,62 @@ static MASKS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"\b[0-9a-f]{12}\b", "ID12"),
         (r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?(Z|[+-][0-9:]{5})", "TIME"),
         // How long ago decides how wide the column is.
-        (r"(Less than a second|About a minute|About an hour|[0-9]+ (second|minute|hour|day|week|month|year)s?)( ago)?\b *", "AGE "),
-        (r"(CREATED|STATUS) +", "$1 "),
-        // A container's random name.
-        (r"\b[a-z]+_[a-z]+[0-9]?\b", "RANDOM_NAME"),
+        (
+            r"(Less than a second|About a minute|About an hour|[0-9]+ (second|minute|hour|day|week|month|year)s?)( ago)?\b *",
+            "AGE ",
+        ),
+        (r"\b(CREATED|STATUS|Created) +", "$1 "),
+        // A container's random name, at the end of its row.
+        (r"(?m)(\s)[a-z]+_[a-z]+[0-9]?$", "${1}RANDOM_NAME"),
         // A port that nobody asked for.
         (r":(3[2-9]|[45][0-9])[0-9]{3}->", ":PORT->"),
     ];
     masks.iter().map(|(pattern, mask)| (Regex::new(pattern).expect("a pattern"), *mask)).collect()
 });
 
-/// Words of tables and messages that look like a random name.
-const NOT_RANDOM: [&str; 2] = ["no_such", "not_there"];
-
 fn mask(text: &str, own: &Own<'_>) -> String {
     let text = text.replace(own.folder, "FOLDER").replace(own.mark, "%").replace("coracle", "docker");
     let mut text = Cow::Owned(text);
     for (pattern, mask) in MASKS.iter() {
-        let masked = pattern.replace_all(&text, |found: &regex::Captures<'_>| {
-            if NOT_RANDOM.contains(&&found[0]) {
-                return found[0].to_owned();
-            }
-            let mut said = String::new();
-            found.expand(mask, &mut said);
-            said
-        });
-        text = Cow::Owned(masked.into_owned());
+        text = Cow::Owned(pattern.replace_all(&text, *mask).into_owned());
     }
     text.into_owned()
 }
 
-/// Who says it: docker names the daemon that coracle does not have (the row "error texts").
+/// Who says it: docker names the daemon, its runtime and their steps, which coracle does not have (the
+/// row "error texts"); its hints after a wrong number of arguments are worded in three ways ("slips").
 fn without_speaker(text: &str) -> String {
-    let speakers = ["docker: ", "Error response from daemon: ", "Error: "];
-    let lines = text.lines().map(|line| {
-        speakers.iter().fold(line, |line, speaker| line.strip_prefix(speaker).unwrap_or(line)).to_owned() + "\n"
-    });
-    lines.collect()
+    let speakers = [
+        "docker: ",
+        "Error response from daemon: ",
+        "Error: ",
+        "failed to create task for container: ",
+        "failed to create shim task: ",
+        "OCI runtime create failed: runc create failed: ",
+        "OCI runtime exec failed: exec failed: ",
+        "unable to start container process: ",
+        "error during container init: ",
+    ];
+    let mut said = String::new();
+    for (i, line) in text.split('\n').enumerate() {
+        let line = speakers.iter().fold(line, |line, speaker| line.strip_prefix(speaker).unwrap_or(line));
+        let hint = line.strip_prefix("See '").or_else(|| line.strip_prefix("SRun '"));
+        said += if i == 0 { "" } else { "\n" };
+        said += &hint.map_or(line.to_owned(), |rest| format!("Run '{rest}"));
+    }
+    said
+}
+
+/// Whether a message has docker's words, whatever the letters' case (the packaged engine has other
+/// capitals than docker's own). coracle may go on after them with advice (the row "advice").
+fn same_words(coracle: &str, docker: &str) -> bool {
+    let (coracle, docker) = (coracle.to_lowercase(), docker.to_lowercase());
+    let goes_on = |ours: &str, theirs: &str| {
+        ours.strip_prefix(theirs)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(": ") || rest.starts_with(" ("))
+    };
+    coracle.lines().count() == docker.lines().count()
+        && coracle.lines().zip(docker.lines()).all(|(ours, theirs)| goes_on(ours, theirs))
 }
 
 /// The advice that docker gives after every failure of `run`, coracle only after a wrong command line
@@ -100,7 +119,7 @@ impl Answer {
     /// With what is by chance or by place masked.
     pub fn masked(&self, own: &Own<'_>) -> Answer {
         Answer {
-            stdout: mask(&self.stdout, own),
+            stdout: without_speaker(&mask(&self.stdout, own)),
             stderr: without_speaker(&mask(&self.stderr, own)),
             code: self.code,
         }
@@ -109,7 +128,10 @@ impl Answer {
     fn same(&self, other: &Answer, part: Part) -> bool {
         match part {
             Part::Stdout => self.stdout == other.stdout,
-            Part::Stderr => self.stderr == other.stderr || self.stderr == without_hint(&other.stderr),
+            Part::Stderr => {
+                same_words(&self.stderr, &other.stderr)
+                    || same_words(&self.stderr, without_hint(&other.stderr))
+            }
             Part::Code => self.code == other.code,
         }
     }
@@ -133,6 +155,9 @@ pub fn compare(coracle: &Answer, docker: &Answer, known: &[Difference], exact: b
             faults.extend((!well).then(|| format!("{name} differs")));
             continue;
         };
+        if part == Part::Stderr && (coracle.stderr.is_empty() || docker.stderr.is_empty()) {
+            faults.push("one of them says nothing on stderr".to_owned());
+        }
         if same && exact {
             faults.push(format!("{name} is the same, and is said to differ"));
         }
@@ -156,7 +181,7 @@ fn what_is_by_chance_does_not_count() {
     assert_eq!(say("CREATED          X\n2 seconds ago    X\n"), "CREATED X\nAGE X\n");
     assert_eq!(say("Up Less than a second   "), "Up AGE ");
     assert_eq!(say("Exited (0) About a minute ago   x"), "Exited (0) AGE x");
-    assert_eq!(say("elated_bohr3 no_such"), "RANDOM_NAME no_such");
+    assert_eq!(say("80/tcp  elated_bohr3\nno_such x"), "80/tcp  RANDOM_NAME\nno_such x");
     assert_eq!(say("0.0.0.0:32768->80/tcp, [::]:8080->80/tcp"), "0.0.0.0:PORT->80/tcp, [::]:8080->80/tcp");
     assert_eq!(without_speaker("docker: Error response from daemon: a\nb\n"), "a\nb\n");
 }
@@ -165,11 +190,21 @@ fn what_is_by_chance_does_not_count() {
 fn a_known_difference_must_be_one() {
     let answer = |stderr: &str| Answer { stdout: String::new(), stderr: stderr.to_owned(), code: 1 };
     let known = [Difference { part: Part::Stderr, shared: Some("no".to_owned()), key: String::new() }];
+    assert!(
+        same_words("no such file (try y)\n", "No such file\n")
+            && !same_words("no such files", "no such file")
+    );
     let (one, other) = (answer("no a"), answer("No b"));
     assert!(compare(&one, &other, &known, true).is_empty());
     assert_eq!(compare(&one, &one, &known, true).len(), 1);
     assert_eq!(compare(&one, &other, &[], true).len(), 1);
     assert_eq!(compare(&answer("x"), &other, &known, true).len(), 1);
-    assert!(compare(&one, &answer("no a\n\nRun 'docker run --help' for more information\n"), &[], true).len() == 1);
-    assert!(compare(&answer("a\n"), &answer("a\n\nRun 'docker run --help' for more information\n"), &[], true).is_empty());
+    assert!(
+        compare(&one, &answer("no a\n\nRun 'docker run --help' for more information\n"), &[], true).len()
+            == 1
+    );
+    assert!(
+        compare(&answer("a\n"), &answer("a\n\nRun 'docker run --help' for more information\n"), &[], true)
+            .is_empty()
+    );
 }

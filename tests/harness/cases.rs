@@ -8,9 +8,10 @@
 //! docker run -d --name c% tiny sleep 99     set-up: a line of shell that must succeed
 //! $ docker stop c%                          a line of shell whose answer is compared
 //! ~ stdout KEY                              of the line above: this part differs, and why
-//! ~ stderr "words" KEY                      ... both have these words in it
+//! ~ stderr "words" KEY                      ... both have these words in it (`""`: they both say something)
 //! ```
 //!
+//! A paragraph without set-up is as many cases as it has lines, which run in any order.
 //! `docker` is coracle on one side and docker's client on the other. Each case has a folder of its own
 //! as the working directory. `%` becomes what is unique to the case, so that names do not collide (`%%`
 //! is a plain one). KEY is the first column of a row of "Known differences" in
@@ -100,8 +101,28 @@ fn parse(file: &str, text: &str, letter: char) -> Vec<Case> {
             }
         }
     }
-    cases.retain(|case| !case.steps.is_empty());
-    cases
+    cases.into_iter().flat_map(Case::apart).collect()
+}
+
+impl Case {
+    /// A paragraph of nothing but compared lines becomes a case for each of them.
+    fn apart(self) -> Vec<Case> {
+        if self.alone || self.steps.iter().any(|step| step.compared.is_none()) {
+            return vec![self];
+        }
+        let case = |(number, step): (usize, Step)| {
+            // In the compared line the mark is there already: it gets longer.
+            let mark = format!("{}{number:02}y", self.mark);
+            let script = step.script.replace(&self.mark, &mark);
+            Case { place: step.place.clone(), alone: false, mark, steps: vec![Step { script, ..step }] }
+        };
+        self.steps.into_iter().enumerate().map(case).collect()
+    }
+
+    /// How many lines are compared.
+    pub fn compared(&self) -> usize {
+        self.steps.iter().filter(|step| step.compared.is_some()).count()
+    }
 }
 
 fn difference(text: &str) -> Option<Difference> {
@@ -134,17 +155,18 @@ pub fn known_differences() -> Vec<String> {
 
 #[test]
 fn paragraphs_become_cases() {
-    let text = "# about\n\n! alone\ndocker create --name c% x\n$ docker ps; date +%%s\n~ stderr \"no\" why\n~ code w\n\n$ docker ps";
+    let text = "# about\n\n! alone\ndocker create --name c% x\n$ docker ps; date +%%s\n~ stderr \"no\" why\n~ code w\n\n$ docker ps\n$ docker rm c%";
     let cases = parse("f", text, 'a');
-    assert_eq!(cases.len(), 2);
+    assert_eq!(cases.len(), 3);
+    assert_eq!(cases[2].steps[0].script, format!("docker rm c{}", cases[2].mark));
+    assert_eq!(cases.iter().map(Case::compared).sum::<usize>(), 3);
     let first = &cases[0];
     assert!(first.alone && first.place == "f:3");
     assert_eq!(first.steps[0].script, format!("docker create --name c{} x", first.mark));
     assert_eq!(first.steps[0].compared, None);
     assert_eq!(first.steps[1].script, "docker ps; date +%s");
     let known = first.steps[1].compared.as_ref().unwrap();
-    let stderr =
-        Difference { part: Part::Stderr, shared: Some("no".to_owned()), key: "why".to_owned() };
+    let stderr = Difference { part: Part::Stderr, shared: Some("no".to_owned()), key: "why".to_owned() };
     assert_eq!(known[0], stderr);
     assert_eq!((known[1].part, known[1].key.as_str()), (Part::Code, "w"));
     assert_ne!(cases[0].mark, cases[1].mark);

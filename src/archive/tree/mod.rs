@@ -151,6 +151,7 @@ impl Tree {
         nix::unistd::symlinkat(target, &place.parent, place.name.as_slice())
             .map_err(|errno| failed(&place.path, "symlinkat", "", errno))?;
         self.apply.symlink(&place.parent, &place.name, &place.path, &entry.attributes)?;
+        self.size = self.size.saturating_add(target.len() as u64);
         self.nodes.insert(place.path, Node::Other);
         Ok(())
     }

@@ -62,7 +62,7 @@ fn order(engine: &Engine, container: &Container, request: &Request) -> Result<se
     let process = ProcessSpec {
         argv: request.argv.clone(),
         env: merge(&env, &request.env),
-        cwd: request.workdir.clone().unwrap_or_else(|| first.cwd.clone()),
+        cwd: request.workdir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| first.cwd.clone()),
         user: request.user.clone().unwrap_or_else(|| first.user.clone()),
         tty: request.tty,
         open_stdin: request.interactive,

@@ -7,6 +7,7 @@ use super::attach::{self, Outcome, Streams};
 use crate::engine::Engine;
 use crate::monitor::protocol::{Failure, FailureKind};
 use crate::monitor::{self, Order};
+use crate::spec::platform::Platform;
 use crate::store::containers::{self, Container};
 use crate::sys::process::{letter, spawn_role};
 
@@ -23,10 +24,14 @@ pub enum Error {
     Create(#[from] super::create::Error),
     #[error(transparent)]
     Engine(#[from] crate::engine::Error),
-    #[error("cannot use the image")]
+    #[error(transparent)]
     Image(#[from] crate::store::images::Error),
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    #[error(
+        "image with reference {image} was found but its platform ({platform}) does not match the specified platform ({wanted})"
+    )]
+    WrongPlatform { image: String, platform: Platform, wanted: Platform },
     #[error("invalid mount config: bind source path does not exist: {0}")]
     NoBindSource(std::path::PathBuf),
     #[error("cannot start the container's monitor")]
