@@ -56,7 +56,7 @@ static MASKS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         ),
         (r"\b(CREATED|STATUS|Created) +", "$1 "),
         // A container's random name, at the end of its row.
-        (r"(?m)(\s)[a-z]+_[a-z]+[0-9]?$", "${1}RANDOM_NAME"),
+        (r"(?m)(AGE |  )[a-z]+_[a-z]+[0-9]?$", "${1}RANDOM_NAME"),
         // A port that nobody asked for.
         (r":(3[2-9]|[45][0-9])[0-9]{3}->", ":PORT->"),
     ];
@@ -88,7 +88,9 @@ fn without_speaker(text: &str) -> String {
     ];
     let mut said = String::new();
     for (i, line) in text.split('\n').enumerate() {
-        let line = speakers.iter().fold(line, |line, speaker| line.strip_prefix(speaker).unwrap_or(line));
+        let told = speakers.iter().fold(line, |line, speaker| line.strip_prefix(speaker).unwrap_or(line));
+        // The runtime's lines end as those of a terminal.
+        let line = if told == line { line } else { told.trim_end_matches('\r') };
         let hint = line.strip_prefix("See '").or_else(|| line.strip_prefix("SRun '"));
         said += if i == 0 { "" } else { "\n" };
         said += &hint.map_or(line.to_owned(), |rest| format!("Run '{rest}"));
@@ -155,9 +157,6 @@ pub fn compare(coracle: &Answer, docker: &Answer, known: &[Difference], exact: b
             faults.extend((!well).then(|| format!("{name} differs")));
             continue;
         };
-        if part == Part::Stderr && (coracle.stderr.is_empty() || docker.stderr.is_empty()) {
-            faults.push("one of them says nothing on stderr".to_owned());
-        }
         if same && exact {
             faults.push(format!("{name} is the same, and is said to differ"));
         }
@@ -199,10 +198,6 @@ fn a_known_difference_must_be_one() {
     assert_eq!(compare(&one, &one, &known, true).len(), 1);
     assert_eq!(compare(&one, &other, &[], true).len(), 1);
     assert_eq!(compare(&answer("x"), &other, &known, true).len(), 1);
-    assert!(
-        compare(&one, &answer("no a\n\nRun 'docker run --help' for more information\n"), &[], true).len()
-            == 1
-    );
     assert!(
         compare(&answer("a\n"), &answer("a\n\nRun 'docker run --help' for more information\n"), &[], true)
             .is_empty()

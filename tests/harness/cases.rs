@@ -8,7 +8,7 @@
 //! docker run -d --name c% tiny sleep 99     set-up: a line of shell that must succeed
 //! $ docker stop c%                          a line of shell whose answer is compared
 //! ~ stdout KEY                              of the line above: this part differs, and why
-//! ~ stderr "words" KEY                      ... both have these words in it (`""`: they both say something)
+//! ~ stderr "words" KEY                      ... both have these words in it (`""`: nothing in common)
 //! ```
 //!
 //! A paragraph without set-up is as many cases as it has lines, which run in any order.

@@ -29,8 +29,3 @@ fn no_terminal() -> CommandError {
         "the input device is not a TTY (without a terminal, as in a CI job, use -i without -t)",
     )
 }
-
-/// A signal as `-s` takes it: a name with or without `SIG`, or a number.
-fn signal(text: &str) -> Result<i32, CommandError> {
-    crate::spec::signal::parse(text).map_err(CommandError::failure)
-}

@@ -68,7 +68,10 @@ fn order(engine: &Engine, container: &Container, request: &Request) -> Result<se
         open_stdin: request.interactive,
     };
     let mut options = container.record.options.clone();
-    options.privileged |= request.privileged;
+    if request.privileged {
+        // All capabilities, and the container's system call filter all the same.
+        (options.cap_add, options.cap_drop) = (vec!["ALL".to_owned()], Vec::new());
+    }
     let host_network = options.network == NetworkMode::Host;
     let single_id = engine.mapped()?.is_single();
     Ok(session::Order {
