@@ -61,13 +61,21 @@ impl Side {
         self.env.program("/bin/sh", ["-c", &script]).output().into()
     }
 
-    /// Removes containers and names of images that hold `mark` in a row of their table.
-    fn forget(&self, mark: &str) {
-        let script = format!(
-            "docker ps -a | grep '{mark}' | cut -c1-12 | xargs -r docker rm -f
-             docker images | grep '{mark}' | awk '{{print $1 \":\" $2}}' | xargs -r docker rmi -f"
-        );
-        self.shell(&script, None);
+    /// Removes the containers and the names of images that a case gave, by its mark in their tables.
+    fn forget(&self, case: &Case) {
+        let mark = &case.mark;
+        let says = |words: &[&str]| {
+            case.steps.iter().any(|step| {
+                step.script.contains(mark.as_str()) && words.iter().any(|word| step.script.contains(word))
+            })
+        };
+        if says(&["--name"]) {
+            self.shell(&format!("docker ps -a | grep '{mark}' | cut -c1-12 | xargs -r docker rm -f"), None);
+        }
+        if says(&["docker tag", "docker import"]) {
+            let names = format!("docker images | awk '/{mark}/ {{print $1 \":\" $2}}'");
+            self.shell(&format!("{names} | xargs -r docker rmi -f"), None);
+        }
     }
 
     /// What a case says of each compared line; `Err` when its set-up fails.
@@ -89,9 +97,7 @@ impl Side {
                 break;
             }
         }
-        if case.steps.iter().any(|step| step.script.contains(&case.mark)) {
-            self.forget(&case.mark);
-        }
+        self.forget(case);
         result.map(|()| answers)
     }
 }

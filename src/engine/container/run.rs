@@ -118,8 +118,8 @@ fn view(engine: &Engine, request: &Request) -> Result<ImageView, Error> {
     let config = engine.store.image_config(&image.id)?;
     let platform = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
     if let Some(wanted) = request.platform.as_ref().filter(|wanted| wanted.distance(&platform).is_none()) {
-        let (image, wanted) = (request.image.clone(), wanted.clone());
-        return Err(Error::WrongPlatform { image, platform, wanted });
+        let (platform, wanted) = (platform.to_string(), wanted.to_string());
+        return Err(Error::WrongPlatform { image: request.image.clone(), platform, wanted });
     }
     Ok(ImageView::Stored {
         reference: request.image.clone(),

@@ -7,7 +7,6 @@ use super::attach::{self, Outcome, Streams};
 use crate::engine::Engine;
 use crate::monitor::protocol::{Failure, FailureKind};
 use crate::monitor::{self, Order};
-use crate::spec::platform::Platform;
 use crate::store::containers::{self, Container};
 use crate::sys::process::{letter, spawn_role};
 
@@ -31,7 +30,7 @@ pub enum Error {
     #[error(
         "image with reference {image} was found but its platform ({platform}) does not match the specified platform ({wanted})"
     )]
-    WrongPlatform { image: String, platform: Platform, wanted: Platform },
+    WrongPlatform { image: String, platform: String, wanted: String },
     #[error("invalid mount config: bind source path does not exist: {0}")]
     NoBindSource(std::path::PathBuf),
     #[error("cannot start the container's monitor")]
