@@ -36,8 +36,8 @@ pub enum InvalidMount {
         "invalid volume specification: '{0}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
     )]
     RootTarget(String),
-    #[error("invalid mode: {0} (ro and rw are supported)")]
-    Mode(String),
+    #[error("invalid mode: {1} (in {0:?}; ro and rw are supported)")]
+    Mode(String, String),
     #[error(
         "{0:?} names a volume: named and anonymous volumes are not supported yet, give a host folder (an absolute path or one that starts with ./)"
     )]
@@ -69,7 +69,7 @@ pub fn parse_volume(text: &str, cwd: &Path) -> Result<BindMount, InvalidMount> {
     let read_only = match mode {
         "" | "rw" => false,
         "ro" => true,
-        other => return Err(InvalidMount::Mode(other.to_owned())),
+        other => return Err(InvalidMount::Mode(text.to_owned(), other.to_owned())),
     };
     if !target.starts_with('/') {
         return Err(InvalidMount::Target(text.to_owned(), target.to_owned()));

@@ -129,7 +129,7 @@ fn mistakes_are_told() {
     let cases = [
         ("--pull foo i", "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\""),
         ("-p 99999:1 i", "invalid hostPort: 99999"),
-        ("-v /a:/b:zz i", "invalid mode: zz (ro and rw are supported)"),
+        ("-v /a:/b:zz i", "invalid mode: zz (in \"/a:/b:zz\"; ro and rw are supported)"),
         ("-l =x i", "invalid argument \"=x\" for \"-l, --label\" flag: invalid label '=x': empty name"),
         ("--name !! i", "Invalid container name (!!), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("-e =x i", "invalid argument \"=x\" for \"-e, --env\" flag: invalid environment variable: =x"),

@@ -18,7 +18,12 @@ fn send(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
     if !container.is_running() {
         return Err(Error::NotRunning(id.to_string()));
     }
-    match ask(engine, id, Request::Kill { signal })? {
+    // As docker: nobody can resist SIGKILL, so the end is waited for, and `start` may follow at once.
+    let request = match signal {
+        libc::SIGKILL => Request::Stop { signal, timeout: 0 },
+        signal => Request::Kill { signal },
+    };
+    match ask(engine, id, request)? {
         Answer::Gone => Err(Error::NotRunning(id.to_string())),
         Answer::Done | Answer::Exited(_) => Ok(()),
     }
