@@ -85,7 +85,7 @@ pub fn run(mut plan: InitPlan<'_>, channel: InitEnd, mapped: OwnedFd) -> ! {
         Ok(stdio) => {
             let InitPlan { process, security, single_id, init, .. } = &plan;
             let ids = if *single_id { Ids::Single(None) } else { Ids::Mapped };
-            launch(Launch { process, security, stdio, ids, init: *init })
+            launch(Launch { process, security, stdio, ids, make_directory: true, init: *init })
         }
         Err(error) => LaunchFailure::setup(&error),
     };

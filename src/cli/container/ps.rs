@@ -1,5 +1,6 @@
 //! `coracle ps`: the table of containers.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -9,11 +10,14 @@ use crate::cli::error::CommandError;
 use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
 use crate::cli::{Command, Context, human, ports};
+use crate::engine::Engine;
 use crate::engine::container::filter::{KEYS, choose};
 use crate::engine::container::list::{Listed, Request, Sizes, list};
 use crate::engine::container::remove::sweep_abandoned;
 use crate::spec::container::Status;
+use crate::spec::digest::Digest;
 use crate::spec::filter::Filters;
+use crate::spec::image_ref::ImageRef;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -90,14 +94,30 @@ impl Command for Args {
             true => engine.sizes(container).map(Some),
             false => Ok(None),
         };
-        let listed = list(containers, &Request { all, last }, sizes).map_err(CommandError::failure)?;
+        let mut listed = list(containers, &Request { all, last }, sizes).map_err(CommandError::failure)?;
         if quiet && format == Format::Table {
             return context.ui.print(&ids(&listed, no_trunc)).map(|()| ExitCode::SUCCESS);
         }
+        name_by_id(engine, &mut listed);
         let shown = Shown { no_trunc, size, now: Timestamp::now() };
         let rows: Vec<Row> = listed.iter().map(|container| row(container, &shown)).collect();
         let text = format.render(&FIELDS, &rows, || table(&listed, &shown))?;
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// As docker: an image that lost the name it was used by, or whose name another one got, is shown by
+/// its id.
+fn name_by_id(engine: &Engine, listed: &mut [Listed]) {
+    let mut meant: HashMap<String, Option<Digest>> = HashMap::new();
+    for container in listed {
+        let Some(id) = &container.image_id else { continue };
+        let found = meant
+            .entry(container.image.clone())
+            .or_insert_with(|| engine.store.find_image(&container.image).ok().map(|(image, _)| image.id));
+        if found.as_ref() != Some(id) {
+            container.image = id.to_string();
+        }
     }
 }
 
@@ -159,7 +179,7 @@ fn row(container: &Listed, shown: &Shown) -> Row {
         .set("Platform", serde_json::Value::Null)
 }
 
-/// A digest after a tag is left out, as is an image id's length.
+/// The familiar name without a digest; of an id the first digits.
 fn image(name: &str, no_trunc: bool) -> String {
     if no_trunc {
         return name.to_owned();
@@ -168,11 +188,16 @@ fn image(name: &str, no_trunc: bool) -> String {
     if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return hex[..12].to_owned();
     }
-    match name.split_once('@') {
-        Some((tagged, _)) if tagged.rsplit('/').next().is_some_and(|last| last.contains(':')) => {
-            tagged.to_owned()
-        }
-        _ => name.to_owned(),
+    let Ok(reference) = ImageRef::parse(name) else { return name.to_owned() };
+    // The parser adds the tag that was not typed.
+    let typed = name
+        .split('@')
+        .next()
+        .and_then(|name| name.rsplit('/').next())
+        .is_some_and(|last| last.contains(':'));
+    match reference.tag().filter(|_| typed) {
+        Some(tag) => format!("{}:{tag}", reference.familiar_name()),
+        None => reference.familiar_name(),
     }
 }
 
@@ -203,7 +228,8 @@ mod tests {
         Listed {
             id: ContainerId::from_bytes([0xb3; 32]),
             name: "web".into(),
-            image: "nginx:1.29@sha256:0000".into(),
+            image: format!("nginx:1.29@sha256:{}", "0".repeat(64)),
+            image_id: None,
             labels: [("tier".to_owned(), "front".to_owned())].into(),
             mounts: vec!["/srv/a-long-path-of-data".into()],
             network: "bridge",
@@ -272,7 +298,17 @@ mod tests {
         let id = "ab".repeat(32);
         assert_eq!(image(&id, false), "abababababab");
         assert_eq!(image(&format!("sha256:{id}"), false), "abababababab");
-        assert_eq!(image("host:5000/a@sha256:00", false), "host:5000/a@sha256:00");
-        assert_eq!(image("host:5000/a:1@sha256:00", false), "host:5000/a:1");
+        let digest = format!("sha256:{id}");
+        let cases = [
+            (format!("host:5000/a@{digest}"), "host:5000/a"),
+            (format!("host:5000/a:1@{digest}"), "host:5000/a:1"),
+            ("docker.io/library/redis".to_owned(), "redis"),
+            ("library/redis:7".to_owned(), "redis:7"),
+            ("host".to_owned(), "host"),
+            ("d6446515".to_owned(), "d6446515"),
+        ];
+        for (name, shown) in cases {
+            assert_eq!(image(&name, false), shown);
+        }
     }
 }

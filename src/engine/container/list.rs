@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::filter::network_name;
 use crate::spec::container::{ImageUse, Status};
+use crate::spec::digest::Digest;
 use crate::spec::id::ContainerId;
 use crate::spec::port::PublishedPort;
 use crate::store::containers::Container;
@@ -31,6 +32,8 @@ pub struct Listed {
     pub name: String,
     /// The image as the user named it.
     pub image: String,
+    /// `None` for the built-in image.
+    pub image_id: Option<Digest>,
     pub labels: BTreeMap<String, String>,
     /// What of the host is mounted, as `ps` shows it.
     pub mounts: Vec<String>,
@@ -83,6 +86,10 @@ fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
         id: record.id.clone(),
         name: container.name.clone(),
         image: image_name(&record.image),
+        image_id: match &record.image {
+            ImageUse::Stored { id, .. } => Some(id.clone()),
+            ImageUse::Host => None,
+        },
         labels: record.options.labels.clone(),
         mounts: record.options.binds.iter().map(|bind| bind.source.display().to_string()).collect(),
         network: network_name(&record.options.network),
