@@ -16,7 +16,7 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 21] = [
+static ENTRIES: [Entry; 22] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::ps::Args>(),
@@ -36,6 +36,7 @@ static ENTRIES: [Entry; 21] = [
     entry::<image::import::Args>(),
     entry::<image::inspect::Args>(),
     entry::<inspect::Args>(),
+    entry::<system::events::Args>(),
     entry::<system::version::Args>(),
     entry::<system::info::Args>(),
 ];
@@ -46,7 +47,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 38] = [
+const NOT_YET: [&str; 37] = [
     "attach",
     "build",
     "builder",
@@ -58,7 +59,6 @@ const NOT_YET: [&str; 38] = [
     "context",
     "cp",
     "diff",
-    "events",
     "export",
     "history",
     "load",

@@ -20,6 +20,7 @@ use crate::spec::image_ref::ImageRef;
 use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::containers::Container;
+use crate::store::events::of_image;
 use crate::store::worker::WorkerNamespace;
 use crate::userns::{self, Mapped};
 use container::inspect::Places;
@@ -117,7 +118,10 @@ impl Engine {
             Ok(image::pull::Unpacking { user, owners: namespace.owners, whiteouts: self.whiteouts()? })
         };
         let context = image::pull::Context { store: &self.store, client: &client, unpacking: &unpacking };
-        image::pull::pull(&context, request, progress)
+        let report = image::pull::pull(&context, request, progress)?;
+        let name = request.reference.familiar();
+        self.store.note(&of_image(&name, &request.reference.familiar_name(), "pull"));
+        Ok(report)
     }
 
     /// Removes what `key` means, looking at the containers that use it.
@@ -172,7 +176,9 @@ impl Engine {
             created: jiff::Timestamp::now(),
             whiteouts: self.whiteouts().map_err(boxed)?,
         };
-        image::import::import(&self.store, self.namespace().map_err(boxed)?, archive, &request)
+        let id = image::import::import(&self.store, self.namespace().map_err(boxed)?, archive, &request)?;
+        self.store.note(&of_image(&id.to_string(), &id.to_string(), "import"));
+        Ok(id)
     }
 
     /// The storage driver's name, for views: what was chosen, without making anything.

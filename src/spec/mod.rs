@@ -3,6 +3,7 @@
 pub mod container;
 pub mod digest;
 pub mod env;
+pub mod event;
 pub mod filter;
 pub mod id;
 pub mod image;

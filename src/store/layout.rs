@@ -30,6 +30,11 @@ impl Layout {
         &self.root
     }
 
+    /// The log of events.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.log")
+    }
+
     pub fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }

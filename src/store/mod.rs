@@ -6,6 +6,7 @@
 //! object whole or not at all; records carry a version and no absolute path.
 
 pub mod containers;
+pub mod events;
 pub mod gc;
 pub mod images;
 pub mod layers;

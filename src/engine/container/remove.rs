@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::monitor::protocol::Request;
 use crate::spec::container::Status;
 use crate::store::containers::{self, Container};
+use crate::store::events::of_container;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,7 +57,10 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
         Err(containers::Error::NoSuch(_)) => return Ok(()),
         result => result?,
     };
+    let container = engine.store.container(&id);
     let removed = engine.store.withdraw_container(&held)?;
+    // A damaged record says nothing worth writing down.
+    let _ = container.map(|container| engine.store.note(&of_container(&container, "destroy", &[])));
     removed.delete(engine.namespace()?)?;
     Ok(())
 }

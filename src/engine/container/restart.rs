@@ -2,6 +2,7 @@
 
 use super::{start, stop};
 use crate::engine::Engine;
+use crate::store::events::of_container;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,5 +24,8 @@ pub fn restart(engine: &Engine, key: &str, signal: Option<&str>, timeout: Option
         error => Error::Stop(error),
     })?;
     start::start(engine, key, None)?;
+    if let Ok(container) = engine.store.find_container(key) {
+        engine.store.note(&of_container(&container, "restart", &[]));
+    }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::spec::image_ref::ImageRef;
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
 use crate::store::containers::{self, Container};
+use crate::store::events::of_container;
 use crate::sys::process::random;
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,7 @@ fn make(engine: &Engine, request: &Request) -> Result<Container, Error> {
     let state = crate::spec::container::ContainerState::created();
     let container = Container { record, name, state };
     still_there(engine, &container)?;
+    engine.store.note(&of_container(&container, "create", &[]));
     Ok(container)
 }
 

@@ -11,6 +11,7 @@ use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::id::ContainerId;
 use crate::spec::image_ref::ImageRef;
 use crate::store::Store;
+use crate::store::events::of_image;
 use crate::store::gc::Garbage;
 use crate::store::images::{Image, ImageIndex, Match};
 use crate::store::worker::WorkerNamespace;
@@ -46,6 +47,7 @@ pub fn remove(
 ) -> Result<Vec<Removed>, Error> {
     let index = store.image_index()?;
     let (image, how) = store.find_image(key)?;
+    let image_id = image.id.to_string();
     let mut removal = Removal { index: &index, image, force, users, report: Vec::new() };
     let deleted_by_name = match how {
         Match::Id => {
@@ -54,6 +56,7 @@ pub fn remove(
         }
         Match::Tag(name) | Match::RepoDigest(name) => {
             if removal.untag(key, &name)? {
+                note(store, &image_id, &removal.report);
                 return Ok(removal.report);
             }
             true
@@ -61,12 +64,24 @@ pub fn remove(
     };
     let garbage = removal.delete(deleted_by_name)?;
     let report = removal.report;
+    note(store, &image_id, &report);
     // Deleting many files takes time, and nobody need wait for it.
     drop(index);
     if let Some(garbage) = garbage {
         garbage.delete(namespace)?;
     }
     Ok(report)
+}
+
+/// docker's events of a removal, in its order.
+fn note(store: &Store, image: &str, report: &[Removed]) {
+    for removed in report {
+        match removed {
+            Removed::Untagged(_) => store.note(&of_image(image, image, "untag")),
+            Removed::Deleted(id) if id.to_string() == image => store.note(&of_image(image, image, "delete")),
+            Removed::Deleted(_) => {}
+        }
+    }
 }
 
 struct Removal<'a> {
