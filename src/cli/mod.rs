@@ -4,6 +4,7 @@
 //! Which verb was typed is found before any of clap's trees is built; only that verb's one is.
 
 mod args;
+mod client_config;
 mod container;
 mod error;
 mod help;

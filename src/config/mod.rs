@@ -49,6 +49,13 @@ pub enum Error {
     ForeignRuntimeDirectory { path: PathBuf, owner: u32 },
 }
 
+/// The configuration of docker's client: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+pub fn docker_client_config() -> Option<PathBuf> {
+    let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker")));
+    folder.map(|folder| folder.join("config.json"))
+}
+
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }

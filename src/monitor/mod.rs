@@ -3,6 +3,8 @@
 //! The monitor holds the container's lock for as long as it lives; that is what "running" means.
 //! Its first client is the socket it inherits; others come in at the control socket.
 
+mod backlog;
+mod client;
 pub mod log;
 pub mod protocol;
 pub mod relay;

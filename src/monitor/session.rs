@@ -111,6 +111,8 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         log: None,
         signals,
         open_stdin: process.open_stdin,
+        stdin_once: true,
+        spill: None,
         pid,
         pidfd,
         stop_signal: libc::SIGTERM,

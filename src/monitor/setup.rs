@@ -47,6 +47,8 @@ pub struct Running {
     pub warnings: Vec<String>,
     pub auto_remove: bool,
     open_stdin: bool,
+    stdin_once: bool,
+    log: Option<Log>,
     stop_signal: i32,
     _stack: Option<Stack>,
 }
@@ -64,9 +66,11 @@ impl Running {
         Parts {
             streams: self.streams.take().unwrap_or(none),
             listener,
-            log: Some(Log::new(store.container_log_path(&order.id))),
+            log: self.log.take(),
             signals,
             open_stdin: self.open_stdin,
+            stdin_once: self.stdin_once,
+            spill: Some(store.container_dir(&order.id)),
             pid: self.created.pid,
             pidfd: self.created.pidfd.try_clone().expect("a descriptor is free"),
             stop_signal: self.stop_signal,
@@ -121,6 +125,8 @@ pub fn start(
             warnings,
             auto_remove,
             open_stdin: container.record.process.open_stdin,
+            stdin_once: container.record.options.attached,
+            log: Some(Log::new(&container.record, &container.name, store.container_log_path(&order.id))),
             stop_signal: container.record.options.stop_signal,
             _stack: stack,
         })

@@ -6,6 +6,7 @@ pub mod env;
 pub mod id;
 pub mod image;
 pub mod image_ref;
+pub mod log;
 pub mod mount;
 pub mod name;
 pub mod platform;
