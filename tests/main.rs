@@ -45,12 +45,14 @@ mod system {
     mod version;
 }
 
+mod attach;
 mod bad_input;
 mod by_root;
 mod crash;
 mod full_disk;
 mod hostile;
 mod isolation;
+mod log;
 mod missing_tools;
 mod outside;
 mod parallel;

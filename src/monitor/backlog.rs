@@ -1,9 +1,9 @@
 //! What a client has not taken yet: the first part in memory, the rest in a file without a name.
 //! Runs in the monitor.
 //!
-//! The file is made when a client falls behind, shrinks from its front as the client catches up and
-//! is gone when it has. Only when the file takes no more (a full disk) does the rest stay in memory,
-//! and [`Backlog::is_full`] asks for output to wait.
+//! The file shrinks from its front as the client catches up and is gone when it has. Only when it
+//! takes no more (a full disk) does the rest stay in memory, and [`Backlog::is_stuck`] asks for output
+//! to wait.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FallocateFlags, fallocate};
 
 /// Bytes in memory before the file is begun, and at most read back at once.
-const MEMORY: usize = 1 << 20;
+pub const MEMORY: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Spill {
@@ -40,15 +40,20 @@ impl Backlog {
         self.memory.len() == self.taken
     }
 
-    /// No more should come: there is no file, or it takes nothing.
-    pub fn is_full(&self) -> bool {
+    /// Bytes in memory that are next.
+    pub fn in_memory(&self) -> usize {
+        self.memory.len() - self.taken
+    }
+
+    /// No more should come: the file takes nothing.
+    pub fn is_stuck(&self) -> bool {
         self.tail.len() > MEMORY
     }
 
-    /// Appends. `place` is the directory for the file; without one the rest stays in memory.
+    /// Appends. `place` is the directory for the file; without one all stays in memory.
     pub fn push(&mut self, bytes: &[u8], place: Option<&Path>) {
-        let room = MEMORY.saturating_sub(self.memory.len() - self.taken);
-        if self.is_empty() || self.spill.is_none() && self.tail.is_empty() && bytes.len() <= room {
+        let fits = place.is_none() || self.is_empty() || self.in_memory() + bytes.len() <= MEMORY;
+        if self.spill.is_none() && self.tail.is_empty() && fits {
             self.forget_taken();
             self.memory.extend_from_slice(bytes);
             return;
@@ -185,7 +190,7 @@ mod tests {
                 backlog.push(&pattern(pushed, 100_001), Some(place.path()));
                 pushed += 100_001;
             }
-            assert!(!backlog.is_full());
+            assert!(!backlog.is_stuck());
             assert!(backlog.memory.len() <= 2 * MEMORY && backlog.tail.is_empty());
             taken.extend(drain(&mut backlog, if round % 7 == 6 { 3_000_000 } else { 50_000 }));
         }
@@ -198,14 +203,14 @@ mod tests {
 
     #[test]
     fn without_a_file_it_asks_to_wait_and_loses_nothing() {
-        for place in [None, Some(Path::new("/dev/null"))] {
+        for (place, room) in [(None, 30), (Some(Path::new("/dev/null")), 20)] {
             let mut backlog = Backlog::default();
             for i in 0..30 {
-                assert_eq!(backlog.is_full(), i > 20, "{i}");
+                assert_eq!(backlog.is_stuck(), i > room, "{i}");
                 backlog.push(&pattern(i * 100_000, 100_000), place);
             }
             assert!(drain(&mut backlog, usize::MAX) == pattern(0, 3_000_000));
-            assert!(!backlog.is_full());
+            assert!(!backlog.is_stuck());
         }
     }
 }

@@ -4,20 +4,31 @@ use std::io::{ErrorKind, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, MEMORY};
 use super::log::Stream;
 use super::protocol::{Decoder, Event, Frame, stream_header};
 use crate::sys;
 use crate::sys::confine::close_all_but;
+
+/// How long output waits for a client that takes less than half a [`MEMORY`] meanwhile. A file is for
+/// those that do not read; one that does is faster without.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Client {
     pub stream: UnixStream,
     pub decoder: Decoder,
     backlog: Backlog,
+    /// Since when output waits for it.
+    held: Option<Instant>,
+    /// It was waited for in vain: what it has not taken goes to a file until it has caught up.
+    spilling: bool,
     /// Gets the output.
     pub attached: bool,
     /// Its input is passed on; where the process's input ends with its client, it is this one.
@@ -28,10 +39,14 @@ pub struct Client {
 impl Client {
     pub fn new(stream: UnixStream, attached: bool) -> std::io::Result<Client> {
         stream.set_nonblocking(true)?;
+        // More than the system allows becomes what it allows.
+        let _ = setsockopt(&stream, SndBuf, &MEMORY);
         Ok(Client {
             stream,
             decoder: Decoder::default(),
             backlog: Backlog::default(),
+            held: None,
+            spilling: false,
             attached,
             input: false,
             gone: false,
@@ -64,6 +79,7 @@ impl Client {
                 Err(_) => self.gone = true,
             }
         }
+        let place = place.filter(|_| self.spilling);
         if !self.gone {
             for (part, before) in [(header, 0), (payload, header.len())] {
                 let rest = part.get(sent.saturating_sub(before)..).unwrap_or_default();
@@ -91,9 +107,32 @@ impl Client {
         !self.gone && !self.backlog.is_empty()
     }
 
-    /// It takes no more, and there is nowhere to keep it: output has to wait.
-    pub fn is_full(&self) -> bool {
-        !self.gone && self.attached && self.backlog.is_full()
+    /// Looks whether output has to wait for it, which it does for [`PATIENCE`] at most if what comes
+    /// can be kept in a file.
+    pub fn judge(&mut self, now: Instant, has_place: bool) {
+        let waiting = self.backlog.in_memory();
+        if waiting == 0 {
+            (self.held, self.spilling) = (None, false);
+        } else if !self.spilling {
+            match self.held {
+                None if waiting > MEMORY => self.held = Some(now),
+                Some(_) if waiting <= MEMORY / 2 => self.held = None,
+                Some(since) if has_place && now >= since + PATIENCE => {
+                    (self.held, self.spilling) = (None, true);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Output has to wait.
+    pub fn holds_back(&self) -> bool {
+        !self.gone && (self.held.is_some() || self.backlog.is_stuck())
+    }
+
+    /// When to judge it again.
+    pub fn until(&self) -> Option<Instant> {
+        self.held.map(|since| since + PATIENCE)
     }
 
     /// Gives back buffers.

@@ -10,6 +10,7 @@ pub mod protocol;
 pub mod relay;
 pub mod session;
 mod setup;
+mod streams;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;

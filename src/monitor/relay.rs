@@ -6,38 +6,28 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::client::{self, Client};
 use super::log::{Log, Stream};
 use super::protocol::{Event, Request};
+use super::streams::{PIPE, Streams, WIDE_PIPE};
 use crate::sys;
 use crate::sys::memory::release_code;
 use crate::sys::process::{Ended, Fork, Pid, SingleThreaded, exit_now, fork, pidfd_signal, reap};
 use crate::sys::pty::{self, Size};
 use crate::sys::signal::{self, Signals};
 
-/// The container's ends of its streams, seen from here.
-#[derive(Debug)]
-pub enum Streams {
-    Pipes { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
-    Terminal { master: Option<OwnedFd> },
-}
-
 /// Bytes of standard input that wait for the process.
 const STDIN_QUEUE: usize = 1 << 20;
 /// One read, in bytes.
 const CHUNK: usize = 256 * 1024;
-/// What a pipe holds while much comes through it, and otherwise, in bytes.
-const WIDE_PIPE: i32 = 1 << 20;
-const PIPE: i32 = 64 * 1024;
 /// How long this process itself sees to it that clients get what they have not taken.
 const FAREWELL: Duration = Duration::from_millis(200);
 /// After how long without any event buffers and the code of the start are given back.
@@ -101,10 +91,7 @@ impl Relay {
     pub fn new(parts: Parts) -> Relay {
         let Parts { streams, listener, log, signals, open_stdin, stdin_once, spill, pid, pidfd, stop_signal } =
             parts;
-        if let Streams::Terminal { master: Some(master) } = &streams {
-            // Fails for no open terminal. Blocking, a write of input could hold everything.
-            let _ = fcntl(master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK));
-        }
+        streams.unblock();
         let stdin_once = stdin_once && matches!(streams, Streams::Pipes { .. });
         Relay {
             streams,
@@ -156,7 +143,7 @@ impl Relay {
 
     /// Whether all output of the ended process was read.
     fn is_through(&self) -> bool {
-        if self.drained() {
+        if self.streams.are_over() {
             return true;
         }
         // Whoever else holds the streams could go on for ever.
@@ -192,21 +179,20 @@ impl Relay {
         }
     }
 
-    fn drained(&self) -> bool {
-        match &self.streams {
-            Streams::Pipes { stdout, stderr, .. } => stdout.is_none() && stderr.is_none(),
-            Streams::Terminal { master } => master.is_none(),
-        }
-    }
-
     fn held_back(&self) -> bool {
-        self.clients.iter().any(Client::is_full)
+        self.clients.iter().any(Client::holds_back)
     }
 
     fn step(&mut self) -> sys::Result<()> {
+        let now = Instant::now();
+        self.clients.iter_mut().for_each(|client| client.judge(now, self.spill.is_some()));
+        if self.held_back() {
+            // Nobody listens: that is no silence.
+            self.silent = now;
+        }
         let ready = self.wait()?;
         // Nothing came for the time of REST: the next wait gives back what it does not need.
-        self.rested = ready.is_empty() && self.ended.is_none();
+        self.rested = ready.is_empty() && self.ended.is_none() && !self.held_back();
         if self.rested {
             self.rest();
         }
@@ -236,16 +222,7 @@ impl Relay {
             log.rest();
         }
         if std::mem::take(&mut self.wide) {
-            self.resize_pipes(PIPE);
-        }
-    }
-
-    /// A user may have only so many pages in pipes; then they stay as they are.
-    fn resize_pipes(&self, size: i32) {
-        if let Streams::Pipes { stdout, stderr, .. } = &self.streams {
-            for pipe in [stdout, stderr].into_iter().flatten() {
-                let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size));
-            }
+            self.streams.resize(PIPE);
         }
     }
 
@@ -261,12 +238,12 @@ impl Relay {
             add(Token::Listener, listener.as_fd(), PollFlags::POLLIN);
         }
         if !self.held_back() {
-            for (stream, fd) in self.outputs() {
+            for (stream, fd) in self.streams.outputs() {
                 add(Token::Output(stream), fd, PollFlags::POLLIN);
             }
         }
         if !self.stdin.is_empty()
-            && let Some(fd) = self.input()
+            && let Some(fd) = self.streams.input()
         {
             add(Token::Stdin, fd, PollFlags::POLLOUT);
         }
@@ -291,28 +268,13 @@ impl Relay {
 
     fn timeout(&self) -> PollTimeout {
         let drain = self.ended.map(|_| self.silent + DRAIN);
-        let next = drain.into_iter().chain(self.kill_at).min();
+        let held =
+            if self.spill.is_some() { self.clients.iter().filter_map(Client::until).min() } else { None };
+        let next = drain.into_iter().chain(self.kill_at).chain(held).min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let rest = (!self.rested).then_some(REST);
         let Some(left) = left.into_iter().chain(rest).min() else { return PollTimeout::NONE };
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-    }
-
-    fn outputs(&self) -> Vec<(Stream, BorrowedFd<'_>)> {
-        match &self.streams {
-            Streams::Pipes { stdout, stderr, .. } => [(Stream::Stdout, stdout), (Stream::Stderr, stderr)]
-                .into_iter()
-                .filter_map(|(stream, fd)| fd.as_ref().map(|fd| (stream, fd.as_fd())))
-                .collect(),
-            Streams::Terminal { master } => master.iter().map(|fd| (Stream::Stdout, fd.as_fd())).collect(),
-        }
-    }
-
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        match &self.streams {
-            Streams::Pipes { stdin, .. } => stdin.as_ref().map(|fd| fd.as_fd()),
-            Streams::Terminal { master } => master.as_ref().map(|fd| fd.as_fd()),
-        }
     }
 
     fn signals(&mut self) {
@@ -361,13 +323,12 @@ impl Relay {
                 Ok(count) => length += count,
             }
         }
-        self.silent = Instant::now();
         if self.ended.is_some() {
             self.late += length;
         }
         if length >= PIPE as usize && !self.wide {
             self.wide = true;
-            self.resize_pipes(WIDE_PIPE);
+            self.streams.resize(WIDE_PIPE);
         }
         let bytes = &self.buffer[..length];
         for client in self.clients.iter_mut().filter(|c| c.attached) {
@@ -376,6 +337,7 @@ impl Relay {
         if let Some(log) = &mut self.log {
             log.take(stream, bytes);
         }
+        self.silent = Instant::now();
     }
 
     /// Pages that no read fills are never touched.
@@ -388,7 +350,7 @@ impl Relay {
     /// Gives the process what waits for it, and the end of its input once all is through.
     fn feed(&mut self) {
         while !self.stdin.is_empty() {
-            let Some(fd) = self.input() else { break };
+            let Some(fd) = self.streams.input() else { break };
             match nix::unistd::write(fd, self.stdin.as_slices().0) {
                 Ok(n) => drop(self.stdin.drain(..n)),
                 Err(Errno::EAGAIN) => return,

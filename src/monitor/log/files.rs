@@ -1,6 +1,6 @@
 //! The files of a json-file log: the one that is written, and the older ones `.1`, `.2` and so on.
 
-use std::fs::{File, OpenOptions, rename};
+use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -66,11 +66,16 @@ impl Files {
     /// Readers go from the youngest file to the oldest: what moves away behind them they meet again,
     /// and never miss.
     fn rotate(&mut self) -> io::Result<()> {
+        let missing_is_fine = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        if self.max_files > 1 {
+            // Its place is made free: a rename that replaces a file makes ext4 write out the other one.
+            missing_is_fine(remove_file(older(&self.path, self.max_files - 1)))?;
+        }
         for number in (1..self.max_files.saturating_sub(1)).rev() {
-            match rename(older(&self.path, number), older(&self.path, number + 1)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            missing_is_fine(rename(older(&self.path, number), older(&self.path, number + 1)))?;
         }
         let mut options = OpenOptions::new();
         options.append(true).create_new(true).mode(0o600);
@@ -81,7 +86,7 @@ impl Files {
             let mut name = self.path.as_os_str().to_owned();
             name.push(".new");
             let new = PathBuf::from(name);
-            let _ = std::fs::remove_file(&new);
+            let _ = remove_file(&new);
             let file = options.open(&new)?;
             rename(&new, &self.path)?;
             file

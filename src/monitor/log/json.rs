@@ -26,8 +26,7 @@ pub fn put(out: &mut Vec<u8>, stream: Stream, text: &[u8], attributes: &str, tim
 /// Whether this byte cannot stand for itself.
 fn is_special(byte: u8) -> bool {
     // No short cuts: the compiler makes this one comparison for many bytes at a time.
-    (byte < 0x20)
-        | (byte >= 0x80)
+    !(0x20..0x80).contains(&byte)
         | (byte == b'"')
         | (byte == b'\\')
         | (byte == b'<')

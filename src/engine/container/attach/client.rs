@@ -25,7 +25,7 @@ use crate::sys::pty::{self, RawMode};
 use crate::sys::signal::{self, Signals};
 
 /// One read, in bytes.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
 /// With more than this many unsent bytes, standard input is not read.
 const UNSENT_MAX: usize = 1 << 20;
 /// How long what was typed before the keys that detach may take to be sent.
