@@ -8,6 +8,7 @@
 mod harness;
 
 mod container {
+    mod attach;
     mod create;
     mod exec;
     mod inspect;
@@ -45,7 +46,6 @@ mod system {
     mod version;
 }
 
-mod attach;
 mod bad_input;
 mod by_root;
 mod crash;
