@@ -75,7 +75,7 @@ fn what_only_begins_like_the_keys_is_passed_on() {
     }
     assert!(!terminal.screen().contains("^P^P^P"));
     // All keys in one write, behind something else.
-    terminal.type_text(&format!("last{CTRL_P}{CTRL_Q}"));
+    terminal.type_text(&format!("last\n{CTRL_P}{CTRL_Q}"));
     assert_eq!(terminal.finish(), 0);
     env.wait_for_log("c1", "last");
     assert_eq!(env.status("c1"), "running");
