@@ -8,6 +8,7 @@
 mod harness;
 
 mod container {
+    mod attach;
     mod create;
     mod exec;
     mod inspect;
@@ -51,6 +52,7 @@ mod crash;
 mod full_disk;
 mod hostile;
 mod isolation;
+mod log;
 mod missing_tools;
 mod oracle;
 mod outside;

@@ -4,6 +4,7 @@
 //! Which verb was typed is found before any of clap's trees is built; only that verb's one is.
 
 mod args;
+mod client_config;
 mod container;
 mod error;
 mod format;
@@ -24,9 +25,9 @@ use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::config::client::ClientFile;
 use crate::engine::Engine;
 use args::{Parse, Verb};
+use client_config::ClientConfig;
 use error::CommandError;
 use ui::Ui;
 use words::Found;
@@ -43,18 +44,13 @@ pub trait Command: clap::Args {
 pub struct Context {
     pub ui: Ui,
     engine: OnceCell<Engine>,
-    client: OnceCell<ClientFile>,
+    client: OnceCell<ClientConfig>,
 }
 
 impl Context {
-    /// docker's client configuration, read when a verb first needs it.
-    pub fn client(&self) -> &ClientFile {
-        self.client.get_or_init(|| {
-            ClientFile::from_environment().unwrap_or_else(|error| {
-                Ui.warning(CommandError::failure(error).message());
-                ClientFile::default()
-            })
-        })
+    /// docker's configuration of its client, read when a verb first needs it.
+    pub fn client(&self) -> &ClientConfig {
+        self.client.get_or_init(|| client_config::read(&self.ui))
     }
 
     /// The engine, opened when a verb first needs it.

@@ -16,9 +16,10 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 22] = [
+static ENTRIES: [Entry; 23] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
+    entry::<container::attach::Args>(),
     entry::<container::ps::Args>(),
     entry::<container::create::Args>(),
     entry::<container::start::Args>(),
@@ -47,8 +48,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 37] = [
-    "attach",
+const NOT_YET: [&str; 36] = [
     "build",
     "builder",
     "buildx",
@@ -242,8 +242,8 @@ mod tests {
             ("system --help", "TEXT Usage:  coracle system COMMAND"),
             ("foo", "1 coracle: unknown command: coracle foo"),
             ("container foo", "1 coracle: unknown command: coracle container foo"),
-            ("attach x", "1 coracle: 'attach' is not supported yet"),
-            ("container attach x", "1 coracle: 'container attach' is not supported yet"),
+            ("cp x", "1 coracle: 'cp' is not supported yet"),
+            ("container cp x", "1 coracle: 'container cp' is not supported yet"),
             ("volume ls", "1 coracle: 'volume' is not supported yet"),
             ("help foo", "1 unknown help topic: foo"),
             ("--foo ps", "125 unknown flag: --foo"),

@@ -1,8 +1,6 @@
 //! Where things are and what the environment asks for. The only reader of environment variables;
 //! everything else is given a `Config`.
 
-pub mod client;
-
 use std::ffi::OsString;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -49,6 +47,13 @@ pub enum Error {
         "{path:?} belongs to user {owner}, not to you; remove it or set XDG_RUNTIME_DIR to a directory of your own"
     )]
     ForeignRuntimeDirectory { path: PathBuf, owner: u32 },
+}
+
+/// The configuration of docker's client: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+pub fn docker_client_config() -> Option<PathBuf> {
+    let folder = variable("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".docker")));
+    folder.map(|folder| folder.join("config.json"))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -3,11 +3,14 @@
 //! The monitor holds the container's lock for as long as it lives; that is what "running" means.
 //! Its first client is the socket it inherits; others come in at the control socket.
 
+mod backlog;
+mod client;
 pub mod log;
 pub mod protocol;
 pub mod relay;
 pub mod session;
 mod setup;
+mod streams;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;

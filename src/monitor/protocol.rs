@@ -2,7 +2,8 @@
 //!
 //! A frame is one kind byte, the payload's length as a little-endian u32, and the payload. The
 //! connection that starts a container is a socket pair handed over at exec; later ones come in at
-//! the container's control socket and begin with `Attach`, `Stop`, `Kill` or `Wait`.
+//! the container's control socket and begin with `Attach`, `Stop`, `Kill` or `Wait`. A client that
+//! closes its connection has detached.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub enum Request {
     Stop { signal: i32, timeout: i64 },
     /// Tell when the process has ended; nothing else.
     Wait,
+    /// Show the output from now on, answered by `Started`; with `input`, this client's `Stdin` counts.
+    Attach { input: bool },
 }
 
 /// What a monitor says.
@@ -89,6 +92,12 @@ fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// What stands before `length` bytes of output. No more than [`PAYLOAD_MAX`].
+pub fn stream_header(stderr: bool, length: usize) -> [u8; HEADER] {
+    let [a, b, c, d] = (length as u32).to_le_bytes();
+    [if stderr { STREAM_TWO } else { STREAM_ONE }, a, b, c, d]
+}
+
 /// Streams are raw bytes; everything else is JSON under one kind.
 const STREAM_ONE: u8 = 1;
 const STREAM_TWO: u8 = 2;
@@ -149,6 +158,13 @@ impl Decoder {
             self.taken = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Gives back memory that nothing is in.
+    pub fn rest(&mut self) {
+        if self.taken == self.buffer.len() {
+            *self = Decoder::default();
+        }
     }
 
     /// The next whole frame, if there is one.

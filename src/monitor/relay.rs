@@ -1,75 +1,42 @@
 //! Between a process's streams and the clients that watch it: one poll loop, one thread.
 //!
 //! Used by the monitor (with the log and the control socket) and by exec sessions (without).
-//! A client that does not read holds the output back once its queue is full; one that is gone is
-//! forgotten.
+//! A client that does not read is nobody's problem but the disk's (see [`super::backlog`]); in an exec
+//! session, whose only client it is, it holds the output back. One that is gone is forgotten.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::client::{self, Client};
 use super::log::{Log, Stream};
-use super::protocol::{Decoder, Event, Frame, Request};
+use super::protocol::{Event, Request};
+use super::streams::{PIPE, Streams, WIDE_PIPE};
 use crate::sys;
 use crate::sys::memory::release_code;
-use crate::sys::process::{Ended, Pid, pidfd_signal, reap};
+use crate::sys::process::{Ended, Fork, Pid, SingleThreaded, exit_now, fork, pidfd_signal, reap};
 use crate::sys::pty::{self, Size};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{self, Signals};
 
-/// The container's ends of its streams, seen from here.
-#[derive(Debug)]
-pub enum Streams {
-    Pipes { stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd> },
-    Terminal { master: Option<OwnedFd> },
-}
-
-/// Bytes a client may owe us before output waits for it.
-const CLIENT_QUEUE: usize = 1 << 20;
 /// Bytes of standard input that wait for the process.
 const STDIN_QUEUE: usize = 1 << 20;
-const CHUNK: usize = 64 * 1024;
-/// How long the last events may take to reach the clients.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// After how long without any event the code of the start is given back.
+/// One read, in bytes.
+const CHUNK: usize = 256 * 1024;
+/// How long this process itself sees to it that clients get what they have not taken.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// After how long without any event buffers and the code of the start are given back.
 const REST: Duration = Duration::from_secs(1);
-/// How long output may outlive the process that was waited for.
+/// How long the output must be silent before its end is believed, when the process has ended and
+/// something else still holds its streams.
 const DRAIN: Duration = Duration::from_millis(200);
-
-#[derive(Debug)]
-struct Client {
-    stream: UnixStream,
-    decoder: Decoder,
-    queue: VecDeque<u8>,
-    /// Gets the output, and is the one whose input is passed on.
-    attached: bool,
-    gone: bool,
-}
-
-impl Client {
-    fn tell(&mut self, event: &Event) {
-        let mut bytes = Vec::new();
-        event.encode(&mut bytes);
-        self.queue.extend(bytes);
-        self.flush();
-    }
-
-    fn flush(&mut self) {
-        while !self.queue.is_empty() && !self.gone {
-            match self.stream.write(self.queue.as_slices().0) {
-                Ok(0) => self.gone = true,
-                Ok(n) => drop(self.queue.drain(..n)),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => self.gone = true,
-            }
-        }
-    }
-}
+/// Of an exec session: what is read after the end at most, in bytes. More than its pipe can hold.
+const DRAIN_MOST: usize = 2 << 20;
 
 /// The loop's state.
 #[derive(Debug)]
@@ -81,11 +48,20 @@ pub struct Relay {
     signals: Signals,
     stdin: VecDeque<u8>,
     stdin_closed: bool,
-    /// Whether a client's end of input closes the process's, and whether it has any.
     open_stdin: bool,
+    stdin_once: bool,
+    spill: Option<PathBuf>,
     pid: Pid,
     pidfd: OwnedFd,
-    ended: Option<(Ended, Instant)>,
+    ended: Option<Ended>,
+    /// Since when there was no output.
+    silent: Instant,
+    /// Bytes read since the process ended.
+    late: usize,
+    /// The room for one read; empty while nothing comes.
+    buffer: Vec<u8>,
+    /// The pipes were made wide.
+    wide: bool,
     kill_at: Option<Instant>,
     /// Signal that a SIGTERM to us stands for.
     stop_signal: i32,
@@ -100,7 +76,12 @@ pub struct Parts {
     pub listener: Option<UnixListener>,
     pub log: Option<Log>,
     pub signals: Signals,
+    /// The process has standard input.
     pub open_stdin: bool,
+    /// It ends with the client that gave it (docker's StdinOnce); never so for a terminal.
+    pub stdin_once: bool,
+    /// The directory for what clients do not take; without one they hold the output back.
+    pub spill: Option<PathBuf>,
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub stop_signal: i32,
@@ -108,7 +89,10 @@ pub struct Parts {
 
 impl Relay {
     pub fn new(parts: Parts) -> Relay {
-        let Parts { streams, listener, log, signals, open_stdin, pid, pidfd, stop_signal } = parts;
+        let Parts { streams, listener, log, signals, open_stdin, stdin_once, spill, pid, pidfd, stop_signal } =
+            parts;
+        streams.unblock();
+        let stdin_once = stdin_once && matches!(streams, Streams::Pipes { .. });
         Relay {
             streams,
             clients: Vec::new(),
@@ -118,9 +102,15 @@ impl Relay {
             stdin: VecDeque::new(),
             stdin_closed: !open_stdin,
             open_stdin,
+            stdin_once,
+            spill,
             pid,
             pidfd,
             ended: None,
+            silent: Instant::now(),
+            late: 0,
+            buffer: Vec::new(),
+            wide: false,
             kill_at: None,
             stop_signal,
             rested: false,
@@ -129,22 +119,19 @@ impl Relay {
 
     /// Adds the client that started the process, before anything else happens.
     pub fn add_client(&mut self, stream: UnixStream, attached: bool) {
-        if stream.set_nonblocking(true).is_ok() {
-            let decoder = Decoder::default();
-            self.clients.push(Client { stream, decoder, queue: VecDeque::new(), attached, gone: false });
-        }
+        self.clients.extend(Client::new(stream, attached));
     }
 
     pub fn tell_all(&mut self, event: &Event) {
-        self.clients.iter_mut().for_each(|client| client.tell(event));
+        self.clients.iter_mut().for_each(|client| client.tell(event, self.spill.as_deref()));
     }
 
     /// Runs until the process has ended and its output is through.
     pub fn run(&mut self) -> sys::Result<Ended> {
         loop {
             self.step()?;
-            if let Some((ended, at)) = self.ended
-                && (self.drained() || at.elapsed() > DRAIN)
+            if let Some(ended) = self.ended
+                && self.is_through()
             {
                 if let Some(log) = &mut self.log {
                     log.finish();
@@ -154,35 +141,61 @@ impl Relay {
         }
     }
 
-    /// Says the last word and waits, within bounds, until everybody has it.
+    /// Whether all output of the ended process was read.
+    fn is_through(&self) -> bool {
+        if self.streams.are_over() {
+            return true;
+        }
+        // Whoever else holds the streams could go on for ever.
+        let endless = self.spill.is_none() && self.late > DRAIN_MOST;
+        !self.held_back() && (endless || self.silent.elapsed() > DRAIN)
+    }
+
+    /// Says the last word and sees to it that everybody gets it, with all that came before.
+    ///
+    /// Clients that are far behind are left to a process of their own, so that the container can be
+    /// started or removed meanwhile.
     pub fn farewell(&mut self, event: &Event) {
         self.listener = None;
         self.tell_all(event);
         let until = Instant::now() + FAREWELL;
-        while self.clients.iter().any(|c| !c.gone && !c.queue.is_empty()) && Instant::now() < until {
-            let mut fds: Vec<PollFd<'_>> = self
-                .clients
-                .iter()
-                .filter(|c| !c.gone && !c.queue.is_empty())
-                .map(|c| PollFd::new(c.stream.as_fd(), PollFlags::POLLOUT))
-                .collect();
-            let _ = poll(&mut fds, 100u16);
-            self.clients.iter_mut().for_each(Client::flush);
+        client::serve(&mut self.clients, || self.spill.is_some() && Instant::now() > until);
+        if self.clients.is_empty() {
+            return;
         }
-        self.clients.clear();
+        let clients = std::mem::take(&mut self.clients);
+        match SingleThreaded::prove().and_then(fork) {
+            Ok(Fork::Parent(_)) => {
+                // Only a descriptor less: the connection lives on in the child.
+                drop(clients);
+            }
+            Ok(Fork::Child) => {
+                signal::reset_handlers();
+                let _ = signal::unblock_all();
+                let _ = client::serve_alone(clients);
+                exit_now(0)
+            }
+            Err(_) => client::serve(&mut { clients }, || false),
+        }
     }
 
-    fn drained(&self) -> bool {
-        match &self.streams {
-            Streams::Pipes { stdout, stderr, .. } => stdout.is_none() && stderr.is_none(),
-            Streams::Terminal { master } => master.is_none(),
-        }
+    fn held_back(&self) -> bool {
+        self.clients.iter().any(Client::holds_back)
     }
 
     fn step(&mut self) -> sys::Result<()> {
+        let now = Instant::now();
+        self.clients.iter_mut().for_each(|client| client.judge(now, self.spill.is_some()));
+        if self.held_back() {
+            // Nobody listens: that is no silence.
+            self.silent = now;
+        }
         let ready = self.wait()?;
         // Nothing came for the time of REST: the next wait gives back what it does not need.
-        self.rested = ready.is_empty();
+        self.rested = ready.is_empty() && self.ended.is_none() && !self.held_back();
+        if self.rested {
+            self.rest();
+        }
         for token in ready {
             match token {
                 Token::Signals => self.signals(),
@@ -200,6 +213,19 @@ impl Relay {
         Ok(())
     }
 
+    /// Gives back buffers and the room in the pipes.
+    fn rest(&mut self) {
+        self.buffer = Vec::new();
+        self.stdin.shrink_to_fit();
+        self.clients.iter_mut().for_each(Client::rest);
+        if let Some(log) = &mut self.log {
+            log.rest();
+        }
+        if std::mem::take(&mut self.wide) {
+            self.streams.resize(PIPE);
+        }
+    }
+
     /// Polls what can make progress and returns what is ready.
     fn wait(&self) -> sys::Result<Vec<Token>> {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
@@ -211,21 +237,21 @@ impl Relay {
         if let Some(listener) = &self.listener {
             add(Token::Listener, listener.as_fd(), PollFlags::POLLIN);
         }
-        let held_back = self.clients.iter().any(|c| c.attached && c.queue.len() > CLIENT_QUEUE);
-        if !held_back {
-            for (stream, fd) in self.outputs() {
+        if !self.held_back() {
+            for (stream, fd) in self.streams.outputs() {
                 add(Token::Output(stream), fd, PollFlags::POLLIN);
             }
         }
         if !self.stdin.is_empty()
-            && let Some(fd) = self.input()
+            && let Some(fd) = self.streams.input()
         {
             add(Token::Stdin, fd, PollFlags::POLLOUT);
         }
         for (index, client) in self.clients.iter().enumerate() {
             let mut flags = PollFlags::empty();
-            flags.set(PollFlags::POLLIN, self.stdin.len() < STDIN_QUEUE);
-            flags.set(PollFlags::POLLOUT, !client.queue.is_empty());
+            // Whoever gives no input must be heard: `stop` for one.
+            flags.set(PollFlags::POLLIN, !client.input || self.stdin.len() < STDIN_QUEUE);
+            flags.set(PollFlags::POLLOUT, client.is_behind());
             add(Token::Client(index), client.stream.as_fd(), flags);
         }
         let timeout = self.timeout();
@@ -241,29 +267,14 @@ impl Relay {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let drain = self.ended.map(|(_, at)| at + DRAIN);
-        let next = drain.into_iter().chain(self.kill_at).min();
+        let drain = self.ended.map(|_| self.silent + DRAIN);
+        let held =
+            if self.spill.is_some() { self.clients.iter().filter_map(Client::until).min() } else { None };
+        let next = drain.into_iter().chain(self.kill_at).chain(held).min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let rest = (!self.rested).then_some(REST);
         let Some(left) = left.into_iter().chain(rest).min() else { return PollTimeout::NONE };
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-    }
-
-    fn outputs(&self) -> Vec<(Stream, BorrowedFd<'_>)> {
-        match &self.streams {
-            Streams::Pipes { stdout, stderr, .. } => [(Stream::Stdout, stdout), (Stream::Stderr, stderr)]
-                .into_iter()
-                .filter_map(|(stream, fd)| fd.as_ref().map(|fd| (stream, fd.as_fd())))
-                .collect(),
-            Streams::Terminal { master } => master.iter().map(|fd| (Stream::Stdout, fd.as_fd())).collect(),
-        }
-    }
-
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        match &self.streams {
-            Streams::Pipes { stdin, .. } => stdin.as_ref().map(|fd| fd.as_fd()),
-            Streams::Terminal { master } => master.as_ref().map(|fd| fd.as_fd()),
-        }
     }
 
     fn signals(&mut self) {
@@ -272,7 +283,8 @@ impl Relay {
                 libc::SIGCHLD => {
                     while let Some((pid, ended)) = reap() {
                         if pid == self.pid {
-                            self.ended = Some((ended, Instant::now()));
+                            self.ended = Some(ended);
+                            self.silent = Instant::now();
                         }
                     }
                 }
@@ -290,35 +302,55 @@ impl Relay {
     }
 
     fn output(&mut self, stream: Stream) {
+        self.make_room();
         let fd = match (&mut self.streams, stream) {
             (Streams::Pipes { stdout, .. }, Stream::Stdout) => stdout,
             (Streams::Pipes { stderr, .. }, Stream::Stderr) => stderr,
             (Streams::Terminal { master }, _) => master,
         };
         let Some(open) = fd else { return };
-        let mut buffer = [0; CHUNK];
-        match nix::unistd::read(open.as_fd(), &mut buffer) {
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
-            // A terminal whose other side is closed reads as EIO.
-            Ok(0) | Err(_) => *fd = None,
-            Ok(n) => {
-                let bytes = &buffer[..n];
-                if let Some(log) = &mut self.log {
-                    log.take(stream, bytes);
+        let mut length = 0;
+        // A terminal gives little at a time.
+        while length < CHUNK {
+            match nix::unistd::read(open.as_fd(), &mut self.buffer[length..]) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                // A terminal whose other side is closed reads as EIO.
+                Ok(0) | Err(_) => {
+                    *fd = None;
+                    break;
                 }
-                let event = match stream {
-                    Stream::Stdout => Event::Stdout(bytes.to_vec()),
-                    Stream::Stderr => Event::Stderr(bytes.to_vec()),
-                };
-                self.clients.iter_mut().filter(|c| c.attached).for_each(|c| c.tell(&event));
+                Ok(count) => length += count,
             }
+        }
+        if self.ended.is_some() {
+            self.late += length;
+        }
+        if length >= PIPE as usize && !self.wide {
+            self.wide = true;
+            self.streams.resize(WIDE_PIPE);
+        }
+        let bytes = &self.buffer[..length];
+        for client in self.clients.iter_mut().filter(|c| c.attached) {
+            client.show(stream, bytes, self.spill.as_deref());
+        }
+        if let Some(log) = &mut self.log {
+            log.take(stream, bytes);
+        }
+        self.silent = Instant::now();
+    }
+
+    /// Pages that no read fills are never touched.
+    fn make_room(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; CHUNK];
         }
     }
 
     /// Gives the process what waits for it, and the end of its input once all is through.
     fn feed(&mut self) {
         while !self.stdin.is_empty() {
-            let Some(fd) = self.input() else { break };
+            let Some(fd) = self.streams.input() else { break };
             match nix::unistd::write(fd, self.stdin.as_slices().0) {
                 Ok(n) => drop(self.stdin.drain(..n)),
                 Err(Errno::EAGAIN) => return,
@@ -338,12 +370,12 @@ impl Relay {
     }
 
     fn client(&mut self, index: usize) {
-        let mut buffer = [0; CHUNK];
+        self.make_room();
         let client = &mut self.clients[index];
         client.flush();
-        match client.stream.read(&mut buffer) {
+        match client.stream.read(&mut self.buffer) {
             Ok(0) => client.gone = true,
-            Ok(n) => client.decoder.push(&buffer[..n]),
+            Ok(n) => client.decoder.push(&self.buffer[..n]),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => client.gone = true,
         }
@@ -358,8 +390,14 @@ impl Relay {
             }
         }
         let client = &self.clients[index];
-        if client.gone && client.attached && self.open_stdin {
-            // docker's StdinOnce: the input of a foreground container ends with its client.
+        if client.gone && client.input {
+            self.input_ended();
+        }
+    }
+
+    /// docker's StdinOnce: the input of a foreground container ends with its client's.
+    fn input_ended(&mut self) {
+        if self.stdin_once {
             self.stdin_closed = true;
             self.feed();
         }
@@ -372,10 +410,7 @@ impl Relay {
                 self.feed();
             }
             Request::Stdin(_) => {}
-            Request::StdinClosed => {
-                self.stdin_closed = true;
-                self.feed();
-            }
+            Request::StdinClosed => self.input_ended(),
             Request::Resize { rows, columns } => {
                 if let Streams::Terminal { master: Some(master) } = &self.streams {
                     // Only a terminal that just closed can refuse.
@@ -388,11 +423,19 @@ impl Relay {
                     Err(error) => Event::Refused(error.to_string()),
                 };
                 if !self.clients[index].attached {
-                    self.clients[index].tell(&answer);
+                    self.clients[index].tell(&answer, None);
                 }
             }
             Request::Stop { signal, timeout } => self.stop(signal, timeout),
             Request::Wait => {}
+            Request::Attach { input } => {
+                let client = &mut self.clients[index];
+                client.input = input && self.open_stdin;
+                // The one that started the process is told of its start anyway.
+                if !std::mem::replace(&mut client.attached, true) {
+                    client.tell(&Event::Started, None);
+                }
+            }
         }
     }
 

@@ -7,8 +7,9 @@ use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::protocol::{Event, Failure, FailureKind};
-use super::relay::{Parts, Relay, Streams};
+use super::relay::{Parts, Relay};
 use super::setup::{failure, make_pipes};
+use super::streams::Streams;
 use crate::runtime::channel::InitMessage;
 use crate::runtime::join::{Joining, add};
 use crate::security;
@@ -111,6 +112,8 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         log: None,
         signals,
         open_stdin: process.open_stdin,
+        stdin_once: true,
+        spill: None,
         pid,
         pidfd,
         stop_signal: libc::SIGTERM,

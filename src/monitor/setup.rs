@@ -10,7 +10,8 @@ use nix::fcntl::OFlag;
 use super::Order;
 use super::log::{Log, now};
 use super::protocol::{Failure, FailureKind};
-use super::relay::{Parts, Streams};
+use super::relay::Parts;
+use super::streams::Streams;
 use crate::network::userstack::{self, Running as Stack};
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
@@ -47,6 +48,8 @@ pub struct Running {
     pub warnings: Vec<String>,
     pub auto_remove: bool,
     open_stdin: bool,
+    stdin_once: bool,
+    log: Option<Log>,
     stop_signal: i32,
     _stack: Option<Stack>,
 }
@@ -64,9 +67,11 @@ impl Running {
         Parts {
             streams: self.streams.take().unwrap_or(none),
             listener,
-            log: Some(Log::new(store.container_log_path(&order.id))),
+            log: self.log.take(),
             signals,
             open_stdin: self.open_stdin,
+            stdin_once: self.stdin_once,
+            spill: Some(store.container_dir(&order.id)),
             pid: self.created.pid,
             pidfd: self.created.pidfd.try_clone().expect("a descriptor is free"),
             stop_signal: self.stop_signal,
@@ -121,6 +126,8 @@ pub fn start(
             warnings,
             auto_remove,
             open_stdin: container.record.process.open_stdin,
+            stdin_once: container.record.options.attached,
+            log: Some(Log::new(&container.record, &container.name, store.container_log_path(&order.id))),
             stop_signal: container.record.options.stop_signal,
             _stack: stack,
         })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::id::ContainerId;
+use super::log::LogConfig;
 use super::mount::{BindMount, TmpfsMount};
 use super::port::PublishedPort;
 
@@ -115,6 +116,8 @@ pub struct Options {
     /// `--stop-signal` or the image's as written, for `inspect`.
     pub stop_signal_name: Option<String>,
     pub auto_remove: bool,
+    #[serde(default)]
+    pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
 }
 

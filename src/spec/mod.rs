@@ -8,6 +8,7 @@ pub mod filter;
 pub mod id;
 pub mod image;
 pub mod image_ref;
+pub mod log;
 pub mod mount;
 pub mod name;
 pub mod platform;

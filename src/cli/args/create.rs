@@ -8,6 +8,7 @@ use crate::cli::error::{CommandError, chain};
 use crate::engine::container::create::{PullPolicy, Request};
 use crate::spec::container::{NetworkMode, Seccomp};
 use crate::spec::env::{self, EnvChange};
+use crate::spec::log::LogConfig;
 use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
@@ -45,6 +46,12 @@ pub struct CreateFlags {
     /// Set a label (KEY=value)
     #[arg(short, long, value_name = "list")]
     label: Vec<String>,
+    /// How output is kept ("json-file", "journald", "none")
+    #[arg(long, value_name = "string")]
+    log_driver: Option<String>,
+    /// An option of the log driver (max-size=10m, max-file=3, labels=, env=, tag=, mode=)
+    #[arg(long, value_name = "list")]
+    log_opt: Vec<String>,
     /// The container's name
     #[arg(long, value_name = "string")]
     name: Option<String>,
@@ -114,7 +121,6 @@ pub const MISSING: &[Missing] = &[
     missing("cpus"),
     missing("cpuset-cpus"),
     missing("cpuset-mems"),
-    missing("detach-keys"),
     missing("device"),
     missing("device-cgroup-rule"),
     missing("device-read-bps"),
@@ -146,8 +152,6 @@ pub const MISSING: &[Missing] = &[
     missing("label-file"),
     missing("link"),
     missing("link-local-ip"),
-    missing("log-driver"),
-    missing("log-opt"),
     missing("mac-address"),
     missing_short("memory", 'm'),
     missing("memory-reservation"),
@@ -165,7 +169,6 @@ pub const MISSING: &[Missing] = &[
     missing("restart"),
     missing("runtime"),
     missing("shm-size"),
-    missing("sig-proxy"),
     missing("stop-timeout"),
     missing("storage-opt"),
     missing("sysctl"),
@@ -236,6 +239,7 @@ impl CreateFlags {
             init: self.init,
             stop_signal: self.stop_signal,
             auto_remove: self.rm,
+            log: log_config(self.log_driver.as_deref(), &self.log_opt)?,
             cidfile: self.cidfile.filter(|path| !path.is_empty()).map(PathBuf::from),
         })
     }
@@ -325,6 +329,18 @@ fn environment(
         changes.push(change.map_err(|why| CommandError::flag_value("-e, --env", text, why))?);
     }
     Ok(changes)
+}
+
+/// An option without a value is one with an empty value, as docker has it.
+fn log_config(driver: Option<&str>, options: &[String]) -> Result<LogConfig, CommandError> {
+    let driver = driver.unwrap_or_default().parse().map_err(CommandError::usage)?;
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    let config = LogConfig { driver, options: options.iter().map(pair).collect() };
+    config.settings().map_err(CommandError::usage)?;
+    Ok(config)
 }
 
 fn labels(texts: &[String]) -> Result<BTreeMap<String, String>, CommandError> {

@@ -125,12 +125,12 @@ pub fn command<A: clap::Args>(verb: &Verb) -> clap::Command {
     command.arg(if h_is_taken { help } else { help.short('h') }).arg(words)
 }
 
-/// A flag that is true when present and also takes `=true` or `=false`.
+/// A flag that is true when present (or, with a default of its own, when not) and also takes `=true` or `=false`.
 fn switch(arg: Arg) -> Arg {
+    let arg = if arg.get_default_values().is_empty() { arg.default_value("false") } else { arg };
     arg.action(ArgAction::Set)
         .num_args(0..=1)
         .require_equals(true)
-        .default_value("false")
         .default_missing_value("true")
         .value_parser(parse_bool)
 }

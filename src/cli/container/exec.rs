@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::cli::args::create::own_environment;
-use crate::cli::args::{Arity, Verb, missing};
+use crate::cli::args::{Arity, Verb};
+use crate::cli::client_config::detach_keys;
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
 use crate::engine::container::exec::{Request, exec};
@@ -14,6 +15,9 @@ pub struct Args {
     /// Run the command in the background
     #[arg(short, long)]
     detach: bool,
+    /// The keys that leave the command running (default "ctrl-p,ctrl-q")
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
     /// Set an environment variable (KEY=value; KEY alone takes the caller's value)
     #[arg(short, long, value_name = "list")]
     env: Vec<String>,
@@ -47,12 +51,12 @@ impl Command for Args {
         usage: "[OPTIONS] CONTAINER COMMAND [ARG...]",
         arity: Arity::AtLeast(2),
         flags_first: true,
-        missing: &[missing("detach-keys")],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args { detach, env, env_file, interactive, privileged, tty, user, workdir } = self;
+        let Args { detach, detach_keys: keys, env, env_file, interactive, privileged, tty, user, workdir } =
+            self;
         if tty && interactive && !detach && !std::io::stdin().is_terminal() {
             return Err(super::no_terminal());
         }
@@ -70,12 +74,12 @@ impl Command for Args {
             interactive,
             detach,
             privileged,
+            keys: detach_keys(keys.as_deref(), tty && interactive && !detach, context)?,
         };
-        let status = exec(context.engine()?, request).map_err(|error| match detach {
+        match (exec(context.engine()?, request), detach) {
             // Nobody waits for the command, so its status is not told either.
-            true => CommandError::failure(error),
-            false => super::start::error(error),
-        })?;
-        Ok(super::exit_code(status))
+            (Err(error), true) => Err(CommandError::failure(error)),
+            (result, _) => super::start::left_or_ended(result, context),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The verbs about containers, one file each.
 
+pub mod attach;
 pub mod create;
 pub mod exec;
 pub mod inspect;

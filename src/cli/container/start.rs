@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::args::{Arity, Verb, missing};
+use crate::cli::client_config::detach_keys;
 use crate::cli::error::{CommandError, NOT_EXECUTABLE, NOT_FOUND};
 use crate::cli::{Command, Context, targets};
 use crate::engine::container::start::{AttachOptions, Error, start};
@@ -12,6 +13,9 @@ pub struct Args {
     /// Show the container's output, forward signals and wait for its end
     #[arg(short, long)]
     attach: bool,
+    /// The keys that leave the container (default "ctrl-p,ctrl-q")
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
     /// Connect stdin, too
     #[arg(short, long)]
     interactive: bool,
@@ -23,12 +27,12 @@ impl Command for Args {
         about: "Start one or more stopped containers",
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         arity: Arity::AtLeast(1),
-        missing: &[missing("checkpoint"), missing("checkpoint-dir"), missing("detach-keys")],
+        missing: &[missing("checkpoint"), missing("checkpoint-dir")],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
-        let Args { attach, interactive } = self;
+        let Args { attach, detach_keys: keys, interactive } = self;
         let engine = context.engine()?;
         if !attach && !interactive {
             let failed = targets::each_of(&context.ui, &words, |name| {
@@ -43,8 +47,9 @@ impl Command for Args {
         let [name] = &words[..] else {
             return Err(CommandError::usage_text("you cannot start and attach multiple containers at once"));
         };
-        let status =
-            start(engine, name, Some(AttachOptions { interactive })).map_err(CommandError::failure)?;
+        let keys = detach_keys(keys.as_deref(), interactive, context)?;
+        let options = AttachOptions { interactive, keys };
+        let status = start(engine, name, Some(options)).map_err(CommandError::failure)?;
         Ok(status.map_or(ExitCode::SUCCESS, super::exit_code))
     }
 }
@@ -54,6 +59,19 @@ pub fn error(error: Error) -> CommandError {
     match error {
         Error::CommandNotFound { .. } => CommandError::with_code(NOT_FOUND, error),
         Error::CommandNotExecutable { .. } => CommandError::with_code(NOT_EXECUTABLE, error),
+        Error::Ended(signal) => CommandError::reported(128 + signal as u8),
         _ => CommandError::failure(error),
+    }
+}
+
+/// The exit code of `attach` and `exec`: the container's, or docker's for one that was left.
+pub fn left_or_ended(result: Result<i32, Error>, context: &Context) -> Result<ExitCode, CommandError> {
+    match result {
+        Ok(status) => Ok(super::exit_code(status)),
+        Err(left @ Error::Detached) => {
+            context.ui.message(&left.to_string());
+            Err(CommandError::reported(1))
+        }
+        Err(failed) => Err(error(failed)),
     }
 }

@@ -1,6 +1,8 @@
 //! Talking to the monitor of a running container.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use super::attach::{self, request};
@@ -56,23 +58,23 @@ pub(super) enum Answer {
     Gone,
 }
 
-/// Asks the monitor. `Gone` when there is none.
-pub(super) fn ask(engine: &Engine, id: &ContainerId, what: Request) -> Result<Answer, Error> {
-    let path = socket_path(&engine.config.runtime, id);
-    let connected = short_socket_path(&path)
+/// A connection to the monitor; `None` when there is none.
+pub(super) fn connect(runtime: &Path, id: &ContainerId) -> std::io::Result<Option<UnixStream>> {
+    let connected = short_socket_path(&socket_path(runtime, id))
         .map_err(std::io::Error::from)
         .and_then(|(_directory, short)| UnixStream::connect(short));
-    let socket = match connected {
-        Ok(socket) => socket,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            return Ok(Answer::Gone);
-        }
-        Err(source) => return Err(Error::Connection { id: id.short().to_owned(), source }),
+    match connected {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        connected => connected.map(Some),
+    }
+}
+
+/// Asks the monitor. `Gone` when there is none.
+pub(super) fn ask(engine: &Engine, id: &ContainerId, what: Request) -> Result<Answer, Error> {
+    let connected = connect(&engine.config.runtime, id);
+    let Some(socket) = connected.map_err(|source| Error::Connection { id: id.short().to_owned(), source })?
+    else {
+        return Ok(Answer::Gone);
     };
     match request(socket, what) {
         Ok(Event::Exited { code }) => Ok(Answer::Exited(code)),

@@ -13,6 +13,7 @@ use crate::spec::digest::Digest;
 use crate::spec::env::{self, EnvChange};
 use crate::spec::id::ContainerId;
 use crate::spec::image::RunConfig;
+use crate::spec::log::{InvalidLog, LogConfig};
 use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
@@ -76,6 +77,7 @@ pub struct Request {
     /// A name or a number; `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
     pub auto_remove: bool,
+    pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
 }
 
@@ -108,6 +110,8 @@ pub enum Error {
     Capability { option: &'static str, name: String },
     #[error("container ID file found, make sure the other container isn't running or delete {0}")]
     CidFileExists(PathBuf),
+    #[error(transparent)]
+    Log(#[from] InvalidLog),
     #[error("failed to create the container ID file: open {path}")]
     CidFile { path: PathBuf, source: std::io::Error },
 }
@@ -240,6 +244,7 @@ fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
         None => signal::SIGTERM,
     };
     refuse_duplicates(request)?;
+    request.log.settings()?;
     Ok(Options {
         labels,
         exposed_ports: exposed_ports.into_iter().collect(),
@@ -259,6 +264,7 @@ fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
         stop_signal,
         stop_signal_name,
         auto_remove: request.auto_remove,
+        log: request.log.clone(),
         cidfile: request.cidfile.clone(),
         ..Options::default()
     })

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use super::attach::{Streams, terminal_size};
+use super::attach::{DetachKeys, Streams, terminal_size};
 use super::start::{Error, wait_started, watch};
 use crate::engine::Engine;
 use crate::monitor::session;
@@ -23,6 +23,7 @@ pub struct Request {
     pub interactive: bool,
     pub detach: bool,
     pub privileged: bool,
+    pub keys: DetachKeys,
 }
 
 /// Runs the command and returns its exit status; 0 at once with `detach`.
@@ -49,7 +50,8 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
         wait_started(engine, ours)?;
         return Ok(0);
     }
-    let streams = Streams { stdin: request.interactive, tty: request.tty, output: true };
+    let Request { interactive, tty, keys, .. } = request;
+    let streams = Streams { stdin: interactive, tty, output: true, sig_proxy: true, keys, redraw: false };
     watch(engine, ours, &streams, &mut || ())
 }
 

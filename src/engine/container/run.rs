@@ -1,25 +1,29 @@
 //! `create` and `run`: from a request to a container, and to its end.
 
-use super::attach::Streams;
+use super::attach::{DetachKeys, Streams};
 use super::create::{CidFile, ImageView, Request, plan};
 use super::remove::sweep_abandoned;
-use super::start::{Error, launch, wait_started, watch};
+use super::start::{Error, launch, unless_left, wait_started, watch};
 use crate::engine::Engine;
-use crate::monitor::log::now;
+use crate::monitor::log::{journal, now};
 use crate::spec::container::{ContainerRecord, ImageUse};
 use crate::spec::id::ContainerId;
 use crate::spec::image_ref::ImageRef;
+use crate::spec::log::Driver;
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
 use crate::store::containers::{self, Container};
 use crate::store::events::of_container;
 use crate::sys::process::random;
+use std::path::Path;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Mode {
     pub detach: bool,
     pub interactive: bool,
     pub tty: bool,
+    pub sig_proxy: bool,
+    pub keys: DetachKeys,
 }
 
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub enum Outcome {
     Detached(ContainerId),
     /// 0 to 255.
     Exited(i32),
+    /// The user left it running.
+    Left,
 }
 
 /// The name of the built-in image.
@@ -43,8 +49,10 @@ pub fn run(engine: &Engine, request: Request, mode: Mode) -> Result<Outcome, Err
         wait_started(engine, socket)?;
         return Ok(Outcome::Detached(container.record.id));
     }
-    let streams = Streams { stdin: mode.interactive, tty: mode.tty, output: true };
-    watch(engine, socket, &streams, &mut || ()).map(Outcome::Exited)
+    let Mode { interactive, tty, sig_proxy, keys, .. } = mode;
+    let streams = Streams { stdin: interactive, tty, output: true, sig_proxy, keys, redraw: false };
+    let status = unless_left(watch(engine, socket, &streams, &mut || ()))?;
+    Ok(status.map_or(Outcome::Left, Outcome::Exited))
 }
 
 /// Makes the container: everything is checked before anything appears.
@@ -54,6 +62,9 @@ fn make(engine: &Engine, request: &Request) -> Result<Container, Error> {
     let id = ContainerId::from_bytes(random().map_err(Error::Random)?);
     let host_name = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let record = plan(request, &image, id, now(), &host_name)?;
+    if record.options.log.driver == Driver::Journald && !Path::new(journal::SOCKET).exists() {
+        return Err(Error::NoJournal(journal::SOCKET));
+    }
     for bind in &record.options.binds {
         if !bind.source.exists() {
             return Err(Error::NoBindSource(bind.source.clone()));

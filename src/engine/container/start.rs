@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use super::attach::{self, Outcome, Streams};
+use super::attach::{self, DetachKeys, Outcome, Streams, running};
 use crate::engine::Engine;
 use crate::monitor::protocol::{Failure, FailureKind};
 use crate::monitor::{self, Order};
@@ -15,6 +15,7 @@ use crate::sys::process::{letter, spawn_role};
 #[derive(Debug)]
 pub struct AttachOptions {
     pub interactive: bool,
+    pub keys: DetachKeys,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,8 @@ pub enum Error {
     WrongPlatform { image: String, platform: String, wanted: String },
     #[error("invalid mount config: bind source path does not exist: {0}")]
     NoBindSource(std::path::PathBuf),
+    #[error("failed to initialize logging driver: journald is not enabled on this host: there is no {0}")]
+    NoJournal(&'static str),
     #[error("cannot start the container's monitor")]
     Monitor(#[source] crate::sys::Error),
     #[error("cannot make a container id")]
@@ -49,6 +52,12 @@ pub enum Error {
     MonitorLost,
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("You cannot attach to a stopped container, start it first")]
+    Stopped,
+    #[error("read escape sequence")]
+    Detached,
+    #[error("ended by signal {0}; the container goes on")]
+    Ended(i32),
     #[error("{0}")]
     CommandNotFound(Failure),
     #[error("{0}")]
@@ -68,11 +77,13 @@ impl From<Failure> for Error {
 }
 
 /// Starts a container; one that runs already is left alone. With `attach` the result is its exit
-/// status.
+/// status, or `None` when the user left it.
 pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Result<Option<i32>, Error> {
     let container = engine.store.find_container(key)?;
     if container.is_running() {
-        return Ok(None);
+        let Some(AttachOptions { interactive, keys }) = attach else { return Ok(None) };
+        let options = running::Options { stdin: interactive, sig_proxy: true, keys };
+        return unless_left(running::attach(engine, &container, &options));
     }
     match attach {
         None => {
@@ -82,10 +93,24 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
         Some(options) => {
             let socket = launch(engine, &container, true)?;
             let process = &container.record.process;
-            let streams =
-                Streams { stdin: options.interactive && process.open_stdin, tty: process.tty, output: true };
-            watch(engine, socket, &streams, &mut || ()).map(Some)
+            let streams = Streams {
+                stdin: options.interactive && process.open_stdin,
+                tty: process.tty,
+                output: true,
+                sig_proxy: true,
+                keys: options.keys,
+                redraw: false,
+            };
+            unless_left(watch(engine, socket, &streams, &mut || ()))
         }
+    }
+}
+
+/// `None` when the user left the container.
+pub(super) fn unless_left(result: Result<i32, Error>) -> Result<Option<i32>, Error> {
+    match result {
+        Err(Error::Detached) => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -140,6 +165,8 @@ pub(super) fn watch(
     match attach::attach(socket, streams, started, &mut |text| (engine.warn)(text))? {
         Outcome::Exited(code) => Ok(code),
         Outcome::Failed(failure) => Err(failure.into()),
+        Outcome::Detached => Err(Error::Detached),
+        Outcome::Ended(signal) => Err(Error::Ended(signal)),
         Outcome::Lost => Err(Error::MonitorLost),
     }
 }

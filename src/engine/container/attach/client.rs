@@ -7,12 +7,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::read;
 
+use super::detach::Watch;
 use super::outgoing::Outgoing;
 use super::output::{Output, Stream};
 use super::{Error, Outcome, Streams};
@@ -23,9 +25,11 @@ use crate::sys::pty::{self, RawMode};
 use crate::sys::signal::{self, Signals};
 
 /// One read, in bytes.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
 /// With more than this many unsent bytes, standard input is not read.
 const UNSENT_MAX: usize = 1 << 20;
+/// How long what was typed before the keys that detach may take to be sent.
+const PARTING: Duration = Duration::from_secs(1);
 /// With more than this many unwritten bytes, the monitor is not read.
 const UNWRITTEN_MAX: usize = 1 << 20;
 
@@ -53,6 +57,11 @@ impl Drop for Mask {
     }
 }
 
+/// What a client that passes no signals on still handles: its terminal must be put back.
+fn own_signals() -> SigSet {
+    [Signal::SIGWINCH, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT].into_iter().collect()
+}
+
 pub(super) fn attach(
     socket: UnixStream,
     streams: &Streams,
@@ -63,11 +72,12 @@ pub(super) fn attach(
     socket.set_nonblocking(true).call("ioctl", || "FIONBIO".into()).map_err(Error::Connection)?;
     // The mask is put back last: a signal that comes late must find the terminal restored.
     let _mask = Mask::save().map_err(Error::Signals)?;
-    let signals = Signals::block(&signal::forwardable()).map_err(Error::Signals)?;
+    let signals = if streams.sig_proxy { signal::forwardable() } else { own_signals() };
+    let signals = Signals::block(&signals).map_err(Error::Signals)?;
     let client = Client {
         socket,
         signals,
-        streams: *streams,
+        streams: streams.clone(),
         ends,
         started,
         warn,
@@ -75,6 +85,8 @@ pub(super) fn attach(
         stdin_open: streams.stdin,
         held: Vec::new(),
         raw: None,
+        watch: None,
+        leaving: None,
         outgoing: Outgoing::default(),
         output: Output::new(ends.stdout, ends.stderr),
         decoder: Decoder::default(),
@@ -96,6 +108,10 @@ struct Client<'a> {
     /// Signals that came before the process ran.
     held: Vec<i32>,
     raw: Option<RawMode>,
+    /// Looks for the keys that detach.
+    watch: Option<Watch>,
+    /// They came: what was typed before them is sent until then at most.
+    leaving: Option<Instant>,
     outgoing: Outgoing,
     output: Output<'a>,
     decoder: Decoder,
@@ -116,12 +132,23 @@ struct Ready {
 
 impl Client<'_> {
     fn drive(mut self) -> Result<Outcome, Error> {
-        self.send_size();
+        self.outgoing.push(&Request::Attach { input: self.streams.stdin });
+        if self.streams.redraw {
+            // The same size again would be no news to the process.
+            self.send_size(1);
+        }
+        self.send_size(0);
         loop {
             if self.output.len() == 0
                 && let Some(outcome) = self.end.take()
             {
                 return Ok(outcome);
+            }
+            if self.end.is_none()
+                && self.leaving.is_some_and(|until| self.outgoing.len() == 0 || Instant::now() > until)
+            {
+                self.end = Some(Outcome::Detached);
+                continue;
             }
             let ready = self.wait()?;
             if ready.signals {
@@ -167,7 +194,8 @@ impl Client<'_> {
         let socket_at = watch(receive || send, self.socket.as_fd(), socket_events);
         let stdin_at = watch(stdin, self.ends.stdin, PollFlags::POLLIN);
         let output_at = watch(output.is_some(), output.unwrap_or(self.ends.stdout), PollFlags::POLLOUT);
-        match poll(&mut polled, PollTimeout::NONE) {
+        let timeout = if self.leaving.is_some() { PollTimeout::from(100u8) } else { PollTimeout::NONE };
+        match poll(&mut polled, timeout) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(Ready::default()),
             Err(errno) => return Err(Error::Poll(sys::Error::new("poll", "", errno))),
@@ -188,7 +216,11 @@ impl Client<'_> {
 
     /// Input is left alone until the process runs: a start that fails takes nothing from it.
     fn wants_stdin(&self) -> bool {
-        self.running && self.stdin_open && !self.outgoing.is_closed() && self.outgoing.len() <= UNSENT_MAX
+        self.running
+            && self.stdin_open
+            && self.leaving.is_none()
+            && !self.outgoing.is_closed()
+            && self.outgoing.len() <= UNSENT_MAX
     }
 
     fn receive(&mut self) -> Result<(), Error> {
@@ -228,6 +260,7 @@ impl Client<'_> {
         // Without -i nobody would read the keys, and Ctrl-C must keep its meaning.
         if self.streams.tty && self.streams.stdin && pty::is_terminal(self.ends.stdin) {
             self.raw = Some(RawMode::enter(self.ends.stdin).map_err(Error::RawMode)?);
+            self.watch = Some(Watch::new(self.streams.keys.clone()));
         }
         for signal in std::mem::take(&mut self.held) {
             self.outgoing.push(&Request::Kill { signal });
@@ -238,31 +271,33 @@ impl Client<'_> {
     fn take_signals(&mut self) {
         while let Some(signal) = self.signals.next() {
             match signal {
-                libc::SIGWINCH => self.send_size(),
+                libc::SIGWINCH => self.send_size(0),
                 // With the process gone, only unwritten output keeps this client here.
                 libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT if self.end.is_some() => {
                     self.output.discard()
                 }
+                signal if !self.streams.sig_proxy => self.end = Some(Outcome::Ended(signal)),
                 signal if self.running => self.outgoing.push(&Request::Kill { signal }),
                 signal => self.held.push(signal),
             }
         }
     }
 
-    /// The size of the terminal that the user looks at, if there is one.
-    fn send_size(&mut self) {
+    /// The size of the terminal that the user looks at, if there is one, and `more` of it.
+    fn send_size(&mut self, more: u16) {
         if !self.streams.tty {
             return;
         }
         if let Some(size) = pty::size(self.ends.stdout).or_else(|| pty::size(self.ends.stdin)) {
-            self.outgoing.push(&Request::Resize { rows: size.rows, columns: size.columns });
+            let (rows, columns) = (size.rows.saturating_add(more), size.columns.saturating_add(more));
+            self.outgoing.push(&Request::Resize { rows, columns });
         }
     }
 
     fn read_stdin(&mut self) {
         match read(self.ends.stdin, &mut self.buffer) {
             Ok(0) => {}
-            Ok(length) => return self.outgoing.push(&Request::Stdin(self.buffer[..length].to_vec())),
+            Ok(length) => return self.type_in(length),
             Err(Errno::EAGAIN | Errno::EINTR) => return,
             // A terminal that hung up reads as EIO.
             Err(Errno::EIO) => {}
@@ -272,6 +307,24 @@ impl Client<'_> {
             )),
         }
         self.stdin_open = false;
+        if let Some(held) = self.watch.as_mut().map(Watch::rest).filter(|held| !held.is_empty()) {
+            self.outgoing.push(&Request::Stdin(held));
+        }
         self.outgoing.push(&Request::StdinClosed);
+    }
+
+    /// Sends what was read, and leaves where it holds the keys for that.
+    fn type_in(&mut self, length: usize) {
+        let bytes = &self.buffer[..length];
+        let (bytes, leave) = match &mut self.watch {
+            Some(watch) => watch.pass(bytes),
+            None => (bytes.to_vec(), false),
+        };
+        if !bytes.is_empty() {
+            self.outgoing.push(&Request::Stdin(bytes));
+        }
+        if leave {
+            self.leaving = Some(Instant::now() + PARTING);
+        }
     }
 }

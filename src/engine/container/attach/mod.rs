@@ -2,8 +2,10 @@
 //! of a detached start, and single requests. Runs in the command that the user typed.
 
 mod client;
+mod detach;
 mod outgoing;
 mod output;
+pub mod running;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +17,10 @@ use crate::monitor::protocol::{Decoder, Event, Failure, Frame, Malformed, Reques
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::pty;
+pub use detach::DetachKeys;
 
 /// What is copied between the caller and the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Streams {
     /// `-i`: standard input goes to the process. Otherwise it is never read.
     pub stdin: bool,
@@ -25,6 +28,12 @@ pub struct Streams {
     pub tty: bool,
     /// The process's output goes to standard output and error. Otherwise it is dropped.
     pub output: bool,
+    /// Signals go to the process; otherwise those that end a program end this one.
+    pub sig_proxy: bool,
+    /// What the user types to leave the process alone, where it has a terminal and the user too.
+    pub keys: DetachKeys,
+    /// The process runs already and may have to draw its screen again.
+    pub redraw: bool,
 }
 
 /// Rows and columns of the caller's terminal, when there is one.
@@ -38,6 +47,10 @@ pub fn terminal_size() -> Option<(u16, u16)> {
 pub enum Outcome {
     /// 0 to 255; 128+n for signal n.
     Exited(i32),
+    /// The user left it; it goes on.
+    Detached,
+    /// This command was told to end, by that signal.
+    Ended(i32),
     /// Nothing was started.
     Failed(Failure),
     /// The monitor went away without telling how the process ended.

@@ -1,11 +1,13 @@
 //! The process's output on its way to the caller's standard output and error. Runs in the client.
 //!
 //! One queue for both streams keeps their order where both end in the same file. The caller's
-//! descriptors are shared with its shell, so they are never made non-blocking: a write is made
-//! only after poll, and short enough that a pipe takes it whole.
+//! descriptors are shared with its shell, so they are never made non-blocking: a pipe is opened anew,
+//! and where that is not allowed, a write is made only after poll, and short enough to be taken whole.
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat};
@@ -13,7 +15,7 @@ use nix::unistd::write;
 
 /// A pipe that poll calls writable takes this many bytes without blocking (pipe(7), PIPE_BUF).
 const PIPE_CHUNK: usize = 4096;
-/// A regular file takes any length at once.
+/// A regular file and /dev/null take any length at once; a pipe that does not block takes what it can.
 const FILE_CHUNK: usize = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +44,33 @@ impl Broken {
 #[derive(Debug)]
 struct Sink<'a> {
     fd: BorrowedFd<'a>,
+    /// The same pipe, opened so that a write does not block.
+    pipe: Option<File>,
     chunk: usize,
     broken: bool,
 }
 
 impl Sink<'_> {
     fn new(fd: BorrowedFd<'_>) -> Sink<'_> {
-        let mode = fstat(fd).map(|stat| stat.st_mode).unwrap_or_default();
-        let regular = SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG;
-        Sink { fd, chunk: if regular { FILE_CHUNK } else { PIPE_CHUNK }, broken: false }
+        let (kind, device) = fstat(fd)
+            .map(|stat| (SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()), stat.st_rdev))
+            .unwrap_or((SFlag::empty(), 0));
+        let pipe = (kind == SFlag::S_IFIFO).then(|| open_again(fd)).flatten();
+        let any_length = kind == SFlag::S_IFREG
+            || kind == SFlag::S_IFCHR && device == nix::sys::stat::makedev(1, 3)
+            || pipe.is_some();
+        Sink { fd, pipe, chunk: if any_length { FILE_CHUNK } else { PIPE_CHUNK }, broken: false }
     }
+
+    fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
+        write(self.pipe.as_ref().map_or(self.fd, AsFd::as_fd), bytes)
+    }
+}
+
+/// Not possible for a pipe that another user made.
+fn open_again(pipe: BorrowedFd<'_>) -> Option<File> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).ok()
 }
 
 /// What is still to be written, in the order in which it came.
@@ -111,7 +130,7 @@ impl<'a> Output<'a> {
             Stream::Stderr => &self.stderr,
         };
         let end = total.min(self.written + sink.chunk);
-        match write(sink.fd, &bytes[self.written..end]) {
+        match sink.write(&bytes[self.written..end]) {
             Ok(length) => {
                 self.written += length;
                 if self.written == total {

@@ -15,10 +15,26 @@ use super::client::{self, Ends};
 use super::*;
 use crate::monitor::protocol::FailureKind;
 
-/// Standard input only; standard input and a terminal; output only.
-const INPUT: Streams = Streams { stdin: true, tty: false, output: true };
-const TERMINAL: Streams = Streams { stdin: true, tty: true, output: true };
-const OUTPUT: Streams = Streams { stdin: false, tty: false, output: true };
+/// Standard input and no terminal.
+fn with_input() -> Streams {
+    Streams { stdin: true, tty: false, ..output_only() }
+}
+
+/// Standard input and a terminal.
+fn terminal() -> Streams {
+    Streams { stdin: true, tty: true, ..output_only() }
+}
+
+fn output_only() -> Streams {
+    Streams {
+        stdin: false,
+        tty: false,
+        output: true,
+        sig_proxy: true,
+        keys: DetachKeys::default(),
+        redraw: false,
+    }
+}
 
 /// The monitor's end. Closed when dropped; a silent client fails the test instead of hanging it.
 struct Peer {
@@ -43,8 +59,11 @@ impl Peer {
     /// The next request; `None` when the client has hung up.
     fn hear(&mut self) -> Option<Request> {
         loop {
-            if let Some(request) = self.decoder.next().unwrap() {
-                return Some(request);
+            match self.decoder.next().unwrap() {
+                // Every conversation begins with it.
+                Some(Request::Attach { .. }) => continue,
+                Some(request) => return Some(request),
+                None => {}
             }
             let mut buffer = [0; 4096];
             match self.socket.read(&mut buffer).unwrap() {
@@ -119,7 +138,7 @@ fn read_all(mut file: File) -> String {
 #[test]
 fn output_keeps_its_order_where_both_streams_end_in_one_file() {
     let (read, write) = pipe();
-    let seen = run(OUTPUT, (null(), write.try_clone().unwrap(), write), |mut peer| {
+    let seen = run(output_only(), (null(), write.try_clone().unwrap(), write), |mut peer| {
         peer.say(Event::Started);
         for event in [err("1"), out("2"), err(""), out("3"), err("4")] {
             peer.say(event);
@@ -133,7 +152,7 @@ fn output_keeps_its_order_where_both_streams_end_in_one_file() {
 #[test]
 fn output_and_error_stay_apart() {
     let ((out_read, out_write), (err_read, err_write)) = (pipe(), pipe());
-    run(OUTPUT, (null(), out_write, err_write), |mut peer| {
+    run(output_only(), (null(), out_write, err_write), |mut peer| {
         for event in [Event::Started, err("e"), out("o"), err("E"), Event::Exited { code: 0 }] {
             peer.say(event);
         }
@@ -144,7 +163,7 @@ fn output_and_error_stay_apart() {
 #[test]
 fn unwanted_output_is_dropped() {
     let (read, write) = pipe();
-    let streams = Streams { output: false, ..OUTPUT };
+    let streams = Streams { output: false, ..output_only() };
     let seen = run(streams, (null(), write.try_clone().unwrap(), write), |mut peer| {
         for event in [Event::Started, out("o"), err("e"), Event::Exited { code: 1 }] {
             peer.say(event);
@@ -158,7 +177,7 @@ fn input_is_sent_and_its_end_told() {
     let (read, mut write) = pipe();
     write.write_all(b"hello\n").unwrap();
     drop(write);
-    let seen = run(INPUT, (read, null(), null()), |mut peer| {
+    let seen = run(with_input(), (read, null(), null()), |mut peer| {
         peer.say(Event::Started);
         assert_eq!(peer.hear_input(), b"hello\n");
         peer.say(Event::Exited { code: 0 });
@@ -170,13 +189,15 @@ fn input_is_sent_and_its_end_told() {
 #[test]
 fn input_is_left_alone_without_i_and_by_a_failed_start() {
     let failure = Failure { kind: FailureKind::NotFound, message: "no such command".into() };
-    for (streams, last) in [(OUTPUT, Event::Exited { code: 0 }), (INPUT, Event::Failed(failure.clone()))] {
+    for (streams, last) in
+        [(output_only(), Event::Exited { code: 0 }), (with_input(), Event::Failed(failure.clone()))]
+    {
         let (read, mut write) = pipe();
         write.write_all(b"mine").unwrap();
         drop(write);
         let starts = usize::from(!streams.stdin);
         let said = last.clone();
-        let seen = run(streams, (read.try_clone().unwrap(), null(), null()), move |mut peer| {
+        let seen = run(streams.clone(), (read.try_clone().unwrap(), null(), null()), move |mut peer| {
             if !streams.stdin {
                 peer.say(Event::Started);
             }
@@ -196,7 +217,7 @@ fn input_is_left_alone_without_i_and_by_a_failed_start() {
 #[test]
 fn unreadable_input_is_told_and_closed() {
     let folder = File::open("/").unwrap();
-    let seen = run(INPUT, (folder, null(), null()), |mut peer| {
+    let seen = run(with_input(), (folder, null(), null()), |mut peer| {
         peer.say(Event::Started);
         assert_eq!(peer.hear_input(), b"");
         peer.say(Event::Exited { code: 0 });
@@ -208,7 +229,7 @@ fn unreadable_input_is_told_and_closed() {
 fn a_monitor_that_goes_away_is_lost_and_its_last_output_kept() {
     let ((in_read, mut in_write), (read, write)) = (pipe(), pipe());
     in_write.write_all(b"never read").unwrap();
-    let seen = run(INPUT, (in_read, write, null()), |mut peer| {
+    let seen = run(with_input(), (in_read, write, null()), |mut peer| {
         peer.say(Event::Started);
         peer.say(out("last words"));
         // Closing with unread requests resets the connection.
@@ -220,7 +241,7 @@ fn a_monitor_that_goes_away_is_lost_and_its_last_output_kept() {
 
 #[test]
 fn warnings_and_refusals_are_told() {
-    let seen = run(OUTPUT, (null(), null(), null()), |mut peer| {
+    let seen = run(output_only(), (null(), null(), null()), |mut peer| {
         peer.say(Event::Warning("no range".into()));
         peer.say(Event::Started);
         peer.say(Event::Refused("not a terminal".into()));
@@ -235,7 +256,7 @@ fn a_frame_of_another_version_is_an_error() {
     peer.socket.write_all(&[9, 0, 0, 0, 0]).unwrap();
     let null = null();
     let ends = Ends { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() };
-    let result = client::attach(socket, &OUTPUT, ends, &mut || {}, &mut |_| {});
+    let result = client::attach(socket, &output_only(), ends, &mut || {}, &mut |_| {});
     assert!(matches!(result, Err(Error::Malformed(Malformed::Kind(9)))), "{result:?}");
 }
 
@@ -252,7 +273,7 @@ fn floods_in_both_directions_do_not_block_each_other() {
         bytes
     });
     let expected = sent.clone();
-    let seen = run(INPUT, (in_read, out_write, null()), move |mut peer| {
+    let seen = run(with_input(), (in_read, out_write, null()), move |mut peer| {
         peer.say(Event::Started);
         // Not one request is read before all output is taken.
         for chunk in output.chunks(100_000) {
@@ -276,7 +297,7 @@ fn unsent_input_is_bounded() {
         }
         written
     });
-    run(INPUT, (read, null(), null()), |mut peer| {
+    run(with_input(), (read, null(), null()), |mut peer| {
         peer.say(Event::Started);
         // Reads nothing.
         thread::sleep(Duration::from_millis(100));
@@ -290,7 +311,7 @@ fn unsent_input_is_bounded() {
 #[test]
 fn a_full_pipe_behind_the_output_does_not_hold_up_the_input() {
     let ((in_read, mut in_write), (mut out_read, out_write)) = (pipe(), pipe());
-    let seen = run(INPUT, (in_read, out_write, null()), move |mut peer| {
+    let seen = run(with_input(), (in_read, out_write, null()), move |mut peer| {
         peer.say(Event::Started);
         peer.say(Event::Stdout(vec![b'x'; 300_000]));
         thread::sleep(Duration::from_millis(20));
@@ -307,7 +328,7 @@ fn a_full_pipe_behind_the_output_does_not_hold_up_the_input() {
 fn a_reader_that_went_away_ends_its_stream_alone() {
     let ((out_read, out_write), (err_read, err_write)) = (pipe(), pipe());
     drop(out_read);
-    let seen = run(OUTPUT, (null(), out_write, err_write), |mut peer| {
+    let seen = run(output_only(), (null(), out_write, err_write), |mut peer| {
         peer.say(Event::Started);
         for _ in 0..40 {
             peer.say(Event::Stdout(vec![b'x'; 100_000]));
@@ -322,7 +343,7 @@ fn a_reader_that_went_away_ends_its_stream_alone() {
 #[test]
 fn a_full_disk_is_told_once() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let seen = run(OUTPUT, (null(), full, null()), |mut peer| {
+    let seen = run(output_only(), (null(), full, null()), |mut peer| {
         for event in [Event::Started, out("a"), out("b"), Event::Exited { code: 0 }] {
             peer.say(event);
         }
@@ -352,7 +373,7 @@ fn signals_wait_for_the_start_and_are_then_passed_on() {
     let null = null();
     let ends = Ends { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() };
     let mut started = || raise(Signal::SIGTERM).unwrap();
-    let outcome = client::attach(socket, &OUTPUT, ends, &mut started, &mut |_| {}).unwrap();
+    let outcome = client::attach(socket, &output_only(), ends, &mut started, &mut |_| {}).unwrap();
     assert_eq!(outcome, Outcome::Exited(0));
     let kill = |signal| Some(Request::Kill { signal });
     assert_eq!(monitor.join().unwrap(), [kill(libc::SIGUSR1), kill(libc::SIGTERM)]);
@@ -372,7 +393,7 @@ fn a_signal_ends_the_wait_for_a_reader_once_the_process_is_gone() {
     let null = null();
     let ends = Ends { stdin: null.as_fd(), stdout: out_write.as_fd(), stderr: null.as_fd() };
     let mut warn = |_: &str| raise(Signal::SIGINT).unwrap();
-    let outcome = client::attach(socket, &OUTPUT, ends, &mut || {}, &mut warn).unwrap();
+    let outcome = client::attach(socket, &output_only(), ends, &mut || {}, &mut warn).unwrap();
     assert_eq!(outcome, Outcome::Exited(5));
     drop(out_write);
     assert!(read_all(out_read).len() < 100_000);
@@ -388,7 +409,7 @@ fn a_terminal_tells_its_size_and_is_raw_while_the_process_runs() {
 
     let mut keys = File::from(master.try_clone().unwrap());
     let (stdin, watched) = (slave.try_clone().unwrap(), slave.try_clone().unwrap());
-    let seen = run(TERMINAL, (stdin, slave.try_clone().unwrap(), null()), move |mut peer| {
+    let seen = run(terminal(), (stdin, slave.try_clone().unwrap(), null()), move |mut peer| {
         assert_eq!(peer.hear(), Some(Request::Resize { rows: 33, columns: 101 }));
         assert_eq!(flags(&watched), before, "not raw before the process runs");
         peer.say(Event::Started);
@@ -421,7 +442,7 @@ fn a_new_size_is_told() {
         crate::sys::pty::set_size(&master, crate::sys::pty::Size { rows: 3, columns: 4 }).unwrap();
         raise(Signal::SIGWINCH).unwrap();
     };
-    client::attach(socket, &TERMINAL, ends, &mut started, &mut |_| {}).unwrap();
+    client::attach(socket, &terminal(), ends, &mut started, &mut |_| {}).unwrap();
     monitor.join().unwrap();
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::network::{PortMap, asked, mode_name};
 use crate::spec::container::{Options, Seccomp};
+use crate::spec::log;
 use crate::spec::mount::BindMount;
 
 /// `/dev/shm`, in bytes; docker's default.
@@ -67,9 +68,15 @@ struct LogConfig {
     config: BTreeMap<String, String>,
 }
 
+impl From<&log::LogConfig> for LogConfig {
+    fn from(log: &log::LogConfig) -> LogConfig {
+        LogConfig { kind: log.driver.name(), config: log.options.clone() }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> LogConfig {
-        LogConfig { kind: "json-file", config: BTreeMap::new() }
+        LogConfig::from(&log::LogConfig::default())
     }
 }
 
@@ -133,6 +140,7 @@ pub fn describe(options: &Options) -> HostConfig {
     HostConfig {
         binds: (!options.binds.is_empty()).then(|| options.binds.iter().map(bind).collect()),
         container_id_file: options.cidfile.clone().unwrap_or_default(),
+        log_config: LogConfig::from(&options.log),
         network_mode: mode_name(&options.network),
         port_bindings: asked(&options.ports),
         auto_remove: options.auto_remove,

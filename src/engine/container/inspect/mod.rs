@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::list::{Sizes, image_name};
 use crate::spec::container::{ImageUse, Status};
+use crate::spec::log::Driver;
 use crate::store::containers::Container;
 
 use host_config::HostConfig;
@@ -168,7 +169,10 @@ pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) ->
         resolv_conf_path: places.resolv_conf.clone(),
         hostname_path: places.hostname.clone(),
         hosts_path: places.hosts.clone(),
-        log_path: places.log.clone(),
+        log_path: match record.options.log.driver {
+            Driver::JsonFile => places.log.clone(),
+            Driver::None | Driver::Journald => PathBuf::new(),
+        },
         name: format!("/{name}"),
         restart_count: 0,
         driver: state.driver.clone(),
