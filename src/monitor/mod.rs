@@ -5,6 +5,7 @@
 
 mod backlog;
 mod client;
+mod diary;
 pub mod log;
 pub mod protocol;
 pub mod relay;
@@ -117,10 +118,20 @@ pub fn serve() -> sys::Result<()> {
     for warning in std::mem::take(&mut running.warnings) {
         relay.tell_all(&Event::Warning(warning));
     }
+    running.diary.note("start", &[]);
     relay.tell_all(&Event::Started);
+    let began = Instant::now();
     let ended = relay.run()?;
     let mut state = running.state.clone();
     finish(&mut state, ended.code(), relay.log_failure().unwrap_or_default());
+    let lasted = began.elapsed().as_secs().to_string();
+    running.diary.note("die", &[("execDuration", lasted), ("exitCode", state.exit_code.to_string())]);
+    if relay.was_stopped() {
+        running.diary.note("stop", &[]);
+    }
+    if auto_remove {
+        running.diary.note("destroy", &[]);
+    }
     charge.end(auto_remove, &state, &mut |code| {
         relay.farewell(&Event::Exited { code });
     });

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::client::{self, Client};
+use super::diary::Diary;
 use super::log::{Log, Stream};
 use super::protocol::{Event, Request};
 use super::streams::{PIPE, Streams, WIDE_PIPE};
@@ -65,6 +66,9 @@ pub struct Relay {
     kill_at: Option<Instant>,
     /// Signal that a SIGTERM to us stands for.
     stop_signal: i32,
+    diary: Option<Diary>,
+    /// Somebody asked for the end, and gave the process time for it.
+    stopped: bool,
     /// Nothing has happened for a while.
     rested: bool,
 }
@@ -85,12 +89,13 @@ pub struct Parts {
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub stop_signal: i32,
+    /// Where signals that were asked for are written down.
+    pub diary: Option<Diary>,
 }
 
 impl Relay {
     pub fn new(parts: Parts) -> Relay {
-        let Parts { streams, listener, log, signals, open_stdin, stdin_once, spill, pid, pidfd, stop_signal } =
-            parts;
+        let Parts { streams, listener, log, signals, open_stdin, stdin_once, spill, pid, pidfd, .. } = parts;
         streams.unblock();
         let stdin_once = stdin_once && matches!(streams, Streams::Pipes { .. });
         Relay {
@@ -112,7 +117,9 @@ impl Relay {
             buffer: Vec::new(),
             wide: false,
             kill_at: None,
-            stop_signal,
+            stop_signal: parts.stop_signal,
+            diary: parts.diary,
+            stopped: false,
             rested: false,
         }
     }
@@ -208,6 +215,7 @@ impl Relay {
         self.clients.retain(|client| !client.gone);
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_at = None;
+            self.note_signal(libc::SIGKILL);
             let _ = pidfd_signal(&self.pidfd, libc::SIGKILL);
         }
         Ok(())
@@ -418,6 +426,7 @@ impl Relay {
                 }
             }
             Request::Kill { signal } => {
+                self.note_signal(signal);
                 let answer = match pidfd_signal(&self.pidfd, signal) {
                     Ok(()) => Event::Done,
                     Err(error) => Event::Refused(error.to_string()),
@@ -439,9 +448,25 @@ impl Relay {
         }
     }
 
+    /// Whether `stop` ended the process, or tried to.
+    pub fn was_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    fn note_signal(&self, signal: i32) {
+        if let Some(diary) = &self.diary {
+            diary.note("kill", &[("signal", signal.to_string())]);
+        }
+    }
+
     fn stop(&mut self, signal: i32, timeout: i64) {
+        self.note_signal(signal);
+        // SIGKILL at once is what `kill` and `rm -f` ask for.
+        self.stopped |= signal != libc::SIGKILL || timeout != 0;
         let _ = pidfd_signal(&self.pidfd, signal);
-        if let Ok(seconds) = u64::try_from(timeout) {
+        if signal != libc::SIGKILL
+            && let Ok(seconds) = u64::try_from(timeout)
+        {
             let at = Instant::now() + Duration::from_secs(seconds);
             self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
         }

@@ -2,6 +2,7 @@
 //! streams on; with `-d` it stays until the program has ended.
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::runtime::channel::InitMessage;
 use crate::runtime::join::{Joining, add};
 use crate::security;
 use crate::spec::container::{Options, ProcessSpec};
+use crate::store::{Store, events};
 use crate::sys;
 use crate::sys::path::adopt_fd;
 use crate::sys::process::{pidfd_open, read_letter};
@@ -37,6 +39,9 @@ pub struct Order {
     pub host_network: bool,
     pub single_id: bool,
     pub attached: bool,
+    /// The store, and the event of its end without what is not known yet.
+    pub data: PathBuf,
+    pub die: events::Pending,
     /// Rows and columns of the client's terminal: the program's from its first moment on.
     pub size: Option<(u16, u16)>,
 }
@@ -60,6 +65,7 @@ pub fn serve() -> sys::Result<()> {
             relay.add_client(client, order.attached);
             relay.tell_all(&Event::Started);
             let code = relay.run()?.code();
+            Store::open(order.data.clone()).note(&order.die.with(&[("exitCode", code.to_string())]));
             relay.farewell(&Event::Exited { code });
         }
     }
@@ -117,5 +123,6 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         pid,
         pidfd,
         stop_signal: libc::SIGTERM,
+        diary: None,
     })
 }

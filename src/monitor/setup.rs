@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 
 use super::Order;
+use super::diary::Diary;
 use super::log::{Log, now};
 use super::protocol::{Failure, FailureKind};
 use super::relay::Parts;
@@ -51,6 +52,7 @@ pub struct Running {
     stdin_once: bool,
     log: Option<Log>,
     stop_signal: i32,
+    pub diary: Diary,
     _stack: Option<Stack>,
 }
 
@@ -75,6 +77,7 @@ impl Running {
             pid: self.created.pid,
             pidfd: self.created.pidfd.try_clone().expect("a descriptor is free"),
             stop_signal: self.stop_signal,
+            diary: Some(self.diary.clone()),
         }
     }
 }
@@ -129,6 +132,7 @@ pub fn start(
             stdin_once: container.record.options.attached,
             log: Some(Log::new(&container.record, &container.name, store.container_log_path(&order.id))),
             stop_signal: container.record.options.stop_signal,
+            diary: Diary::new(store, container.clone()),
             _stack: stack,
         })
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use super::containers::Container;
 use super::{Error, IoContext, Store};
@@ -35,6 +36,28 @@ impl Store {
         let mut follower = Follower { path, file: None, partial: String::new() };
         events.extend(follower.next()?);
         Ok((events, follower))
+    }
+}
+
+/// An event of a container that is still to happen: all that is known of it before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pending {
+    id: String,
+    action: String,
+    attributes: BTreeMap<String, String>,
+}
+
+impl Pending {
+    pub fn new(container: &Container, action: &str, extra: &[(&str, String)]) -> Pending {
+        let event = of_container(container, action, extra);
+        Pending { id: event.id, action: event.action, attributes: event.actor.attributes }
+    }
+
+    /// The event, just now, with what is known in addition.
+    pub fn with(&self, extra: &[(&str, String)]) -> Event {
+        let mut attributes = self.attributes.clone();
+        attributes.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        Event::new(Kind::Container, self.action.clone(), self.id.clone(), attributes, now())
     }
 }
 

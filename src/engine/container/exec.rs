@@ -9,8 +9,10 @@ use crate::engine::Engine;
 use crate::monitor::session;
 use crate::spec::container::{NetworkMode, ProcessSpec};
 use crate::spec::env::merge;
+use crate::spec::id::ContainerId;
 use crate::store::containers::Container;
-use crate::sys::process::{letter, pidfd_open, spawn_role, start_time};
+use crate::store::events::{Pending, of_container};
+use crate::sys::process::{letter, pidfd_open, random, spawn_role, start_time};
 
 #[derive(Debug)]
 pub struct Request {
@@ -38,14 +40,21 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     if start_time(container.state.pid) != Some(container.state.pid_start_time) {
         return Err(not_running());
     }
-    let order =
-        serde_json::to_string(&order(engine, &container, &request)?).expect("plain data always serialises");
+    let exec_id = ContainerId::from_bytes(random().map_err(Error::Random)?).to_string();
+    let note = |action: String| {
+        engine.store.note(&of_container(&container, action, &[("execID", exec_id.clone())]));
+    };
+    let order = order(engine, &container, &request, &exec_id)?;
+    let line = request.argv.join(" ");
+    note(format!("exec_create: {line}"));
+    let order = serde_json::to_string(&order).expect("plain data always serialises");
     let (ours, theirs) = UnixStream::pair().map_err(Error::Connection)?;
     let order = letter(&order).map_err(Error::Monitor)?;
     let inherit =
         [(theirs.as_fd(), session::CLIENT), (init.as_fd(), session::INIT), (order.as_fd(), session::ORDER)];
     spawn_role(session::ROLE, &[], &inherit).map_err(Error::Monitor)?;
     drop(theirs);
+    note(format!("exec_start: {line}"));
     if request.detach {
         wait_started(engine, ours)?;
         return Ok(0);
@@ -55,7 +64,12 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     watch(engine, ours, &streams, &mut || ())
 }
 
-fn order(engine: &Engine, container: &Container, request: &Request) -> Result<session::Order, Error> {
+fn order(
+    engine: &Engine,
+    container: &Container,
+    request: &Request,
+    exec_id: &str,
+) -> Result<session::Order, Error> {
     let first = &container.record.process;
     let mut env = first.env.clone();
     if request.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
@@ -82,6 +96,8 @@ fn order(engine: &Engine, container: &Container, request: &Request) -> Result<se
         host_network,
         single_id,
         attached: !request.detach,
+        data: engine.config.data.clone(),
+        die: Pending::new(container, "exec_die", &[("execID", exec_id.to_owned())]),
         size: terminal_size(),
     })
 }

@@ -44,6 +44,9 @@ pub fn create(engine: &Engine, request: Request) -> Result<ContainerId, Error> {
 
 pub fn run(engine: &Engine, request: Request, mode: Mode) -> Result<Outcome, Error> {
     let container = make(engine, &request)?;
+    if !mode.detach {
+        engine.store.note(&of_container(&container, "attach", &[]));
+    }
     let socket = launch(engine, &container, !mode.detach)?;
     if mode.detach {
         wait_started(engine, socket)?;

@@ -1,0 +1,23 @@
+//! What a monitor writes into the store's log of events about its container.
+
+use crate::store::Store;
+use crate::store::containers::Container;
+use crate::store::events::of_container;
+
+/// The container as it was when it was started, and where to write.
+#[derive(Debug, Clone)]
+pub struct Diary {
+    store: Store,
+    container: Container,
+}
+
+impl Diary {
+    pub fn new(store: &Store, container: Container) -> Diary {
+        Diary { store: store.clone(), container }
+    }
+
+    /// Writes an event down, with attributes of its own.
+    pub fn note(&self, action: &str, extra: &[(&str, String)]) {
+        self.store.note(&of_container(&self.container, action, extra));
+    }
+}
