@@ -16,7 +16,7 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 21] = [
+static ENTRIES: [Entry; 26] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::ps::Args>(),
@@ -29,6 +29,11 @@ static ENTRIES: [Entry; 21] = [
     entry::<container::logs::Args>(),
     entry::<container::wait::Args>(),
     entry::<container::inspect::Args>(),
+    entry::<container::cp::Args>(),
+    entry::<container::diff::Args>(),
+    entry::<container::port::Args>(),
+    entry::<container::rename::Args>(),
+    entry::<container::top::Args>(),
     entry::<image::pull::Args>(),
     entry::<image::images::Args>(),
     entry::<image::rmi::Args>(),
@@ -46,7 +51,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 38] = [
+const NOT_YET: [&str; 33] = [
     "attach",
     "build",
     "builder",
@@ -56,8 +61,6 @@ const NOT_YET: [&str; 38] = [
     "compose",
     "config",
     "context",
-    "cp",
-    "diff",
     "events",
     "export",
     "history",
@@ -69,10 +72,8 @@ const NOT_YET: [&str; 38] = [
     "node",
     "pause",
     "plugin",
-    "port",
     "prune",
     "push",
-    "rename",
     "save",
     "search",
     "secret",
@@ -80,7 +81,6 @@ const NOT_YET: [&str; 38] = [
     "stack",
     "stats",
     "swarm",
-    "top",
     "trust",
     "unpause",
     "update",

@@ -6,8 +6,11 @@
 pub mod log;
 pub mod protocol;
 pub mod relay;
+pub mod root;
 pub mod session;
 mod setup;
+
+pub use setup::kill_orphan;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;

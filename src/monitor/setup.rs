@@ -2,15 +2,15 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
-use super::Order;
 use super::log::{Log, now};
 use super::protocol::{Failure, FailureKind};
 use super::relay::{Parts, Streams};
+use super::{Order, root};
 use crate::network::userstack::{self, Running as Stack};
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
@@ -127,7 +127,7 @@ pub fn start(
 }
 
 /// A process of an earlier run that outlived its killed monitor: it would use our layer.
-fn kill_orphan(last: &ContainerState) {
+pub fn kill_orphan(last: &ContainerState) {
     if last.pid > 0
         && last.boot_id == boot_id()
         && let Ok(pidfd) = sys::process::pidfd_open(last.pid)
@@ -250,15 +250,7 @@ impl Attempt<'_> {
     }
 
     fn overlay(&self, layers: &[crate::spec::digest::Digest]) -> Overlay {
-        let container = Path::new("../containers").join(self.order.id.as_str());
-        Overlay {
-            base: self.store.layout().layers(),
-            layers: layers.iter().map(|id| Path::new(id.hex()).join("diff")).collect(),
-            upper: container.join("upper"),
-            work: container.join("work"),
-            target: container.join("root"),
-            volatile: self.record.options.auto_remove,
-        }
+        root::overlay(self.store, &self.order.id, layers, self.record.options.auto_remove)
     }
 
     fn init_plan(
@@ -301,18 +293,8 @@ impl Attempt<'_> {
     }
 
     fn host_root(&self) -> Result<HostRoot, host_image::Error> {
-        let directory = self.held.directory();
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        // The store is not for the container's eyes: not where it is called to be, nor where it is.
-        let mut exclude = vec![self.order.data.clone()];
-        exclude.extend(self.order.data.canonicalize().ok().filter(|real| *real != self.order.data));
-        Ok(HostRoot {
-            parts: host_image::plan(&mounts, &exclude, &host_image::host_entries)?,
-            root: directory.join("upper"),
-            scratch: directory.join("work"),
-            volatile: self.record.options.auto_remove,
-            can_remount: self.record.options.privileged || !self.record.options.cap_add.is_empty(),
-        })
+        let options = &self.record.options;
+        root::host_root(self.held.directory(), &self.order.data, options, options.auto_remove)
     }
 
     fn creation(&self, hand_over: OwnedFd) -> Creation<'_> {

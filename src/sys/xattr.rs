@@ -29,7 +29,6 @@ pub fn set_at(directory: impl AsFd, entry: &[u8], name: &CStr, value: &[u8]) -> 
 }
 
 /// Reads an attribute of an open file or directory; `None` when it has none of that name.
-#[cfg(test)]
 pub fn get(fd: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>> {
     let mut value = vec![0; 256];
     loop {

@@ -1,0 +1,1 @@
+//! Packing and extracting against real directories, without privileges.
