@@ -31,7 +31,7 @@ impl Command for Args {
     const VERB: Verb = Verb {
         forms: &["container cp", "cp"],
         about: "Copy files/folders between a container and the local filesystem",
-        usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- (or SRC_PATH|- CONTAINER:DEST_PATH)",
+        usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcoracle cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         arity: Arity::Exactly(2),
         ..Verb::PLAIN
     };

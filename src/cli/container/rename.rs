@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::cli::args::{Arity, Verb};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context};
-use crate::engine::container::rename::rename;
+use crate::engine::container::rename::{Error, rename};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -21,7 +21,14 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args {} = self;
-        rename(context.engine()?, &words[0], &words[1]).map_err(CommandError::failure)?;
-        Ok(ExitCode::SUCCESS)
+        match rename(context.engine()?, &words[0], &words[1]) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error @ Error::Empty) => Err(CommandError::failure(error)),
+            Err(error) => Err(CommandError::failure_text(format!(
+                "{}\nError: failed to rename container named {}",
+                CommandError::failure(error).message(),
+                words[0]
+            ))),
+        }
     }
 }

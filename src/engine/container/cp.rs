@@ -57,8 +57,8 @@ pub enum Error {
     DestinationDevice(String),
     #[error("destination \"{0}\" must be a directory")]
     NotDirectory(String),
-    #[error("{call} {path}: {}", lower_first(.source))]
-    Host { call: &'static str, path: String, source: io::Error },
+    #[error("{call} {path}: {}", lower_first(.cause))]
+    Host { call: &'static str, path: String, cause: io::Error },
     #[error("not a directory")]
     AssertedDirectory,
     #[error("too many symlinks in {0}")]
@@ -134,7 +134,7 @@ pub fn cp(
 
 fn host(call: &'static str, path: &str) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Host { call, path, source }
+    move |cause| Error::Host { call, path, cause }
 }
 
 /// An absolute path of the caller's, with the ending he gave it.
@@ -170,7 +170,8 @@ impl Out<'_> {
         }
         let Some(to) = to else {
             let stdout = io::stdout();
-            files.start_pack(&from, name.as_deref(), stdout.as_fd())?;
+            // Under its own name, as docker does.
+            files.start_pack(&from, None, stdout.as_fd())?;
             return match files.finish() {
                 Err(files::Error::Refused(files::protocol::Refusal::Pack(error @ pack::Error::Write(_)))) => {
                     Err(Error::Output(error))
@@ -275,7 +276,11 @@ impl In<'_> {
         };
         if let Some(link) = stat.as_ref().filter(|stat| stat.kind() == SFlag::S_IFLNK) {
             destination.path = link.link_target.clone();
-            stat = Some(files.stat(&destination.path)?);
+            stat = match files.stat(&destination.path) {
+                // A link to what is not there yet: that is made.
+                Err(files::Error::NotFound { .. }) => None,
+                result => Some(result?),
+            };
         }
         if let Some(stat) = &stat {
             if matches!(stat.kind(), SFlag::S_IFCHR | SFlag::S_IFBLK) {
@@ -369,10 +374,9 @@ impl In<'_> {
 /// The path that is packed, and the name it gets when that is not its own.
 fn resolve_source(path: &str, follow: bool) -> Result<(String, Option<String>), Error> {
     let real = |path: &str| -> Result<String, Error> {
-        let found = std::fs::canonicalize(path).map_err(|source| Error::Host {
-            call: "lstat",
-            path: missing_part(Path::new(path)),
-            source,
+        let found = std::fs::canonicalize(path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotADirectory => Error::AssertedDirectory,
+            _ => Error::Host { call: "lstat", path: missing_part(Path::new(path)), cause },
         })?;
         Ok(found.to_string_lossy().into_owned())
     };

@@ -12,9 +12,9 @@ pub enum Error {
     Containers(containers::Error),
     #[error("Renaming a container with the same name as its current name")]
     Same,
-    #[error("Error when allocating new name: {0}")]
+    #[error("Error when allocating new name")]
     Name(#[source] InvalidName),
-    #[error("Error when allocating new name: {0}")]
+    #[error("Error when allocating new name")]
     Taken(#[source] containers::Error),
 }
 

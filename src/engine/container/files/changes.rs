@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -148,8 +149,6 @@ fn entry(
     }
     Ok(())
 }
-
-use std::os::unix::ffi::OsStrExt;
 
 /// What the layers below show together at a name.
 fn below(lower: &[OwnedFd], name: &CStr) -> sys::Result<Below> {

@@ -198,7 +198,10 @@ fn stat(root: &Root, path: &str) -> Result<PathStat, Refusal> {
         return Err(Refusal::NotFound(String::new()));
     }
     let absolute = names::absolute(path);
-    let (_, stat) = lstat(root, &absolute)?;
+    let (_, stat) = lstat(root, &absolute).map_err(|refusal| match refusal {
+        Refusal::NotFound(_) => Refusal::NotFound(path.to_owned()),
+        refusal => refusal,
+    })?;
     let link_target = match kind(&stat) {
         SFlag::S_IFLNK => follow(root, &absolute)?,
         _ => String::new(),
