@@ -133,8 +133,8 @@ pub fn stopped(
     let view = View { root, target: Some(target.to_owned()), fuse };
     // A later mount must not fail the whole: what cannot be bound is not shown, as its source is gone.
     for bind in binds {
-        let known = matches!(bind, Step::Bind { source, .. } if source.exists());
-        if known {
+        let gone = matches!(bind, Step::Bind { source, .. } if !source.exists());
+        if !gone {
             apply::apply(std::slice::from_ref(bind), &view.root, None)?;
         }
     }
