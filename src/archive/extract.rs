@@ -347,10 +347,11 @@ impl Extractor {
         // Attributes of what is no file or directory could only be set by its path.
         let attributes = Attributes { xattrs: Vec::new(), ..entry.attributes.clone() };
         if self.rules.ownership == Ownership::Caller {
-            return Ok(match entry.kind {
-                Kind::Fifo => self.apply.special(parent, name, &entry.path, &attributes)?,
-                _ => self.apply.symlink(parent, name, &entry.path, &attributes)?,
-            });
+            return match entry.kind {
+                Kind::Fifo => self.apply.special(parent, name, &entry.path, &attributes),
+                _ => self.apply.symlink(parent, name, &entry.path, &attributes),
+            }
+            .map_err(Error::from);
         }
         let (uid, gid) = (Some(Uid::from_raw(0)), Some(Gid::from_raw(0)));
         nix::unistd::fchownat(parent, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)

@@ -291,13 +291,13 @@ impl In<'_> {
         let ownership = if self.request.archive { Ownership::Archive } else { Ownership::Root };
         let notes = match from {
             None if destination.is_directory != Some(true) => return Err(Error::NotDirectory(side(to))),
-            None => self.from_stdin(&files, &destination.path, ownership)?,
-            Some(from) => self.from_host(&files, &from, &destination, ownership)?,
+            None => self.copy_stdin(&files, &destination.path, ownership)?,
+            Some(from) => self.copy_host(&files, &from, &destination, ownership)?,
         };
         Ok(Copied { to: Some(side(&destination.path)), notes })
     }
 
-    fn from_host(
+    fn copy_host(
         &self,
         files: &Files,
         from: &str,
@@ -327,7 +327,7 @@ impl In<'_> {
         self.send(files, &directory, ownership, |out| pack::pack(source, out, self.done).map_err(Error::Pack))
     }
 
-    fn from_stdin(&self, files: &Files, directory: &str, ownership: Ownership) -> Result<Vec<Note>, Error> {
+    fn copy_stdin(&self, files: &Files, directory: &str, ownership: Ownership) -> Result<Vec<Note>, Error> {
         self.send(files, directory, ownership, |out| {
             let mut archive = compress::decoder(io::stdin())?;
             let mut buffer = vec![0; 256 * 1024];
