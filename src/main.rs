@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use std::path::Path;
 
+use engine::container::files;
+
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().skip(1).collect();
     let first = argv.first().and_then(|word| word.to_str()).unwrap_or_default();
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         userns::home::ROLE => userns::home::serve(Path::new(argument)),
         rootfs::driver::ROLE => rootfs::driver::probe(Path::new(argument)),
         store::worker::ROLE => id_worker(),
+        files::protocol::ROLE => files::worker::serve(),
         _ => return cli::main(&argv),
     };
     // A role's client hears of a failure over its socket; this is for who traces it.

@@ -9,17 +9,22 @@ mod harness;
 
 mod container {
     mod attach;
+    mod cp;
     mod create;
+    mod diff;
     mod exec;
     mod inspect;
     mod kill;
     mod logs;
+    mod port;
     mod ps;
+    mod rename;
     mod restart;
     mod rm;
     mod run;
     mod start;
     mod stop;
+    mod top;
     mod wait;
 }
 mod image {

@@ -18,8 +18,8 @@ use super::unpack::{Error, Note, NoteKind, Options, Owners, shown};
 use crate::sys;
 
 /// True owner of a file in single-id mode, as `uid:gid`.
-const OWNER: &std::ffi::CStr = c"user.coracle.owner";
-const CAPABILITY: &[u8] = b"security.capability";
+pub(super) const OWNER: &std::ffi::CStr = c"user.coracle.owner";
+pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
 /// Attributes that belong to the host's storage or to keys it does not have: never taken from a layer.
 const SKIPPED: [&[u8]; 6] = [

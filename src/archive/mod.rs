@@ -1,12 +1,16 @@
-//! Layer archives: tar streams into directory trees and back.
+//! Archives: tar streams into directory trees and back, as layers (unpack) and as they are (pack, extract).
 //!
-//! Runs in the id worker (unpack, rebuild, remove) and in the client (decompression). Nothing
+//! Runs in the id worker (unpack, rebuild, remove), in the files worker (pack, extract) and in the client
+//! (decompression, its own side of `cp`). Nothing
 //! here knows where the store keeps things: callers hand in directory descriptors.
 
 mod attributes;
 pub mod compress;
 mod entry;
+pub mod extract;
 mod input;
+mod members;
+pub mod pack;
 pub mod remove;
 pub mod tarsplit;
 mod tree;
@@ -15,6 +19,8 @@ pub mod whiteout;
 
 #[cfg(test)]
 mod attack_tests;
+#[cfg(test)]
+mod extract_tests;
 #[cfg(test)]
 mod tar_builder;
 #[cfg(test)]

@@ -21,11 +21,11 @@ use super::{FailedCall, tarsplit};
 use crate::sys::path::Root;
 
 /// What one member may need ahead of its payload: names, PAX records, sparse maps.
-const MAX_METADATA: u32 = 1024 * 1024;
+pub(super) const MAX_METADATA: u32 = 1024 * 1024;
 /// The same with the headers around it.
-const MAX_HEADERS: usize = 2 * MAX_METADATA as usize;
+pub(super) const MAX_HEADERS: usize = 2 * MAX_METADATA as usize;
 /// path_resolution(7); the kernel refuses longer ones.
-const PATH_MAX: u32 = 4096;
+pub(super) const PATH_MAX: u32 = 4096;
 
 /// How the owners in the archive become owners on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -359,7 +359,7 @@ fn record_error(error: io::Error) -> Error {
     Error::Record { detail: error.to_string() }
 }
 
-fn file_error(path: &[u8], call: &str, size: u64, error: &io::Error) -> Error {
+pub(super) fn file_error(path: &[u8], call: &str, size: u64, error: &io::Error) -> Error {
     let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
     let source = FailedCall { call: call.to_owned(), args: format!("{size} bytes"), errno };
     Error::System { path: shown(path), source }

@@ -16,7 +16,7 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 23] = [
+static ENTRIES: [Entry; 28] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::attach::Args>(),
@@ -30,6 +30,11 @@ static ENTRIES: [Entry; 23] = [
     entry::<container::logs::Args>(),
     entry::<container::wait::Args>(),
     entry::<container::inspect::Args>(),
+    entry::<container::cp::Args>(),
+    entry::<container::diff::Args>(),
+    entry::<container::port::Args>(),
+    entry::<container::rename::Args>(),
+    entry::<container::top::Args>(),
     entry::<image::pull::Args>(),
     entry::<image::images::Args>(),
     entry::<image::rmi::Args>(),
@@ -48,7 +53,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 36] = [
+const NOT_YET: [&str; 31] = [
     "build",
     "builder",
     "buildx",
@@ -57,8 +62,6 @@ const NOT_YET: [&str; 36] = [
     "compose",
     "config",
     "context",
-    "cp",
-    "diff",
     "export",
     "history",
     "load",
@@ -69,10 +72,8 @@ const NOT_YET: [&str; 36] = [
     "node",
     "pause",
     "plugin",
-    "port",
     "prune",
     "push",
-    "rename",
     "save",
     "search",
     "secret",
@@ -80,7 +81,6 @@ const NOT_YET: [&str; 36] = [
     "stack",
     "stats",
     "swarm",
-    "top",
     "trust",
     "unpause",
     "update",

@@ -9,9 +9,12 @@ mod diary;
 pub mod log;
 pub mod protocol;
 pub mod relay;
+pub mod root;
 pub mod session;
 mod setup;
 mod streams;
+
+pub use setup::kill_orphan;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;

@@ -2,17 +2,17 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
-use super::Order;
 use super::diary::Diary;
 use super::log::{Log, now};
 use super::protocol::{Failure, FailureKind};
 use super::relay::Parts;
 use super::streams::Streams;
+use super::{Order, root};
 use crate::network::userstack::{self, Running as Stack};
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
@@ -138,7 +138,7 @@ pub fn start(
 }
 
 /// A process of an earlier run that outlived its killed monitor: it would use our layer.
-fn kill_orphan(last: &ContainerState) {
+pub fn kill_orphan(last: &ContainerState) {
     if last.pid > 0
         && last.boot_id == boot_id()
         && let Ok(pidfd) = sys::process::pidfd_open(last.pid)
@@ -260,15 +260,7 @@ impl Attempt<'_> {
     }
 
     fn overlay(&self, layers: &[crate::spec::digest::Digest]) -> Overlay {
-        let container = Path::new("../containers").join(self.order.id.as_str());
-        Overlay {
-            base: self.store.layout().layers(),
-            layers: layers.iter().map(|id| Path::new(id.hex()).join("diff")).collect(),
-            upper: container.join("upper"),
-            work: container.join("work"),
-            target: container.join("root"),
-            volatile: self.record.options.auto_remove,
-        }
+        root::overlay(self.store, &self.order.id, layers, self.record.options.auto_remove)
     }
 
     fn init_plan(
@@ -311,21 +303,9 @@ impl Attempt<'_> {
     }
 
     fn host_root(&self) -> Result<HostRoot, host_image::Error> {
-        let directory = self.held.directory();
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        // The store is not for the container's eyes: not where it is called to be, nor where it is.
-        let mut exclude = vec![self.order.data.clone()];
-        exclude.push(self.order.runtime.clone());
-        let real: Vec<PathBuf> = exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
-        exclude.extend(real);
-        Ok(HostRoot {
-            parts: host_image::plan(&mounts, &exclude, &host_image::host_entries)?,
-            root: directory.join("upper"),
-            scratch: directory.join("work"),
-            skeleton: self.order.runtime.join("host"),
-            volatile: self.record.options.auto_remove,
-            can_remount: self.record.options.privileged || !self.record.options.cap_add.is_empty(),
-        })
+        let options = &self.record.options;
+        let Order { data, runtime, .. } = self.order;
+        root::host_root(self.held.directory(), data, runtime, options, options.auto_remove)
     }
 
     fn creation(&self, hand_over: OwnedFd) -> Creation<'_> {

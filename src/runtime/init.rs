@@ -64,7 +64,7 @@ pub struct InitPlan<'a> {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum InitError {
+pub enum InitError {
     #[error("cannot set up the container")]
     System(#[from] sys::Error),
     #[error("cannot mount the image's layers")]
@@ -138,7 +138,8 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
 /// The group `tty` of every distribution.
 const TTY_GROUP: u32 = 5;
 
-fn mount_root(source: &RootSource) -> Result<(Root, Vec<String>), InitError> {
+/// Mounts the root file system in this mount namespace; also what this host could not give, one sentence each.
+pub(super) fn mount_root(source: &RootSource) -> Result<(Root, Vec<String>), InitError> {
     match source {
         RootSource::Native(overlay) => {
             Ok((Root::from_fd(overlay.mount_native().map_err(InitError::Overlay)?), Vec::new()))

@@ -1,6 +1,7 @@
 //! Making and joining a container's processes. Files are named after the process they run in:
 //! `parent` (monitor), `init` (the container's first process), `join` (exec session); `launch` is
-//! the last stretch of the latter two.
+//! the last stretch of the latter two; `view` is for
+//! who looks at a container's files.
 
 pub mod channel;
 pub mod identity;
@@ -9,3 +10,4 @@ pub mod join;
 pub mod launch;
 mod one_user;
 pub mod parent;
+pub mod view;

@@ -51,7 +51,7 @@ pub enum Error {
     NameTaken { name: String, holder: String },
     #[error("the record of container {id} cannot be read ({reason}); remove it with: coracle rm -f {id}")]
     BadRecord { id: String, reason: String },
-    #[error("container {0} is being started, removed or is running")]
+    #[error("container {0} is running or in use: it is being started, copied from or to, or removed")]
     Busy(String),
     #[error(transparent)]
     Store(#[from] super::Error),
@@ -119,6 +119,8 @@ impl Store {
         }
         if let Some(id) = key.parse::<ContainerName>().ok().and_then(|name| self.id_of_name(name.as_str()))
             && let Ok(container) = self.container(&id)
+            // A rename that was cut short leaves a claim that the container knows nothing of.
+            && container.name == key.strip_prefix('/').unwrap_or(key)
         {
             return Ok(container);
         }
@@ -179,11 +181,38 @@ impl Store {
         while !staging.publish_new("n", &path)? {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let (holder, place) = text.split_once(' ').unwrap_or((&text, ""));
-            let exists = holder.parse().is_ok_and(|id| self.container_dir(&id).exists());
+            let has_it = |id| std::fs::read_to_string(self.container_dir(&id).join("name")).ok();
+            let exists = holder.parse().is_ok_and(|id| has_it(id).as_deref() == Some(name));
             let lock = self.layout.staging().join(format!("{place}.lock"));
             if exists || (lock.exists() && Lock::try_exclusive(&lock)?.is_none()) {
                 return Err(Error::NameTaken { name: format!("/{name}"), holder: holder.to_owned() });
             }
+            std::fs::remove_file(&path).at("remove", &path)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a container another name, in one moment for whoever looks; it may run.
+    pub fn rename_container(&self, id: &ContainerId, new: &str) -> Result<(), Error> {
+        let directory = self.container_dir(id);
+        // One at a time: of two claims at once, one would stay.
+        let record = directory.join("record.json");
+        let _lock = Lock::exclusive_existing(&record)?.ok_or_else(|| Error::NoSuch(id.to_string()))?;
+        let old = std::fs::read_to_string(directory.join("name")).unwrap_or_default();
+        let staging = self.stage()?;
+        self.take_name(&staging, id, new)?;
+        staging.write("name", new.as_bytes())?;
+        staging.sync()?;
+        let path = directory.join("name");
+        if let Err(source) = std::fs::rename(staging.path().join("name"), &path) {
+            let _ = std::fs::remove_file(self.names_dir().join(new));
+            return match source.kind() {
+                std::io::ErrorKind::NotFound => Err(Error::NoSuch(id.to_string())),
+                _ => Err(super::Error::io("publish", &path, source).into()),
+            };
+        }
+        if self.id_of_name(&old).as_ref() == Some(id) {
+            let path = self.names_dir().join(&old);
             std::fs::remove_file(&path).at("remove", &path)?;
         }
         Ok(())
@@ -201,7 +230,7 @@ impl Store {
             Err(error) => return Err(super::Error::io("open", &path, error).into()),
         };
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))) {
-            Ok(_) => Ok(Held { _lock: file, directory, id: id.clone() }),
+            Ok(_) => Ok(Held { lock: file, directory, id: id.clone() }),
             Err(Errno::EAGAIN | Errno::EACCES) => Err(Error::Busy(id.short().to_owned())),
             Err(errno) => Err(super::Error::io("lock", &path, errno).into()),
         }
@@ -246,7 +275,7 @@ impl Removed {
 #[derive(Debug)]
 pub struct Held {
     /// Keeps the lock: it lives while any copy of this descriptor does.
-    _lock: File,
+    lock: File,
     directory: PathBuf,
     id: ContainerId,
 }
@@ -275,6 +304,20 @@ impl Held {
     /// The state as the last monitor left it.
     pub fn last_state(&self) -> Result<ContainerState, Error> {
         Ok(read_state_file(&self.directory)?.unwrap_or_else(ContainerState::created))
+    }
+
+    /// The lock itself, for a process that shall hold it, too.
+    pub fn lock(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.lock)
+    }
+
+    /// Writes down the end of a run whose monitor was killed: a state that says "running" beside a lock
+    /// that is held for another reason would be believed.
+    pub fn settle(&self) -> Result<(), Error> {
+        match read_state_file(&self.directory)? {
+            Some(state) if state.status == Status::Running => self.write_state(&lost(state), false),
+            _ => Ok(()),
+        }
     }
 
     pub fn directory(&self) -> &Path {
@@ -318,16 +361,19 @@ fn read_state(directory: &Path) -> Result<ContainerState, Error> {
         return Ok(state);
     }
     // The monitor may have written its last word between our two looks.
-    let mut state = read_state_file(directory)?.unwrap_or(state);
-    if state.status == Status::Running {
-        state.status = Status::Exited;
-        state.pid = 0;
-        state.exit_code = LOST_EXIT_CODE;
-        state.finished_at = state.started_at.clone();
-        state.error =
-            "the monitor ended without recording the exit status (killed, or the host went down)".into();
-    }
-    Ok(state)
+    let state = read_state_file(directory)?.unwrap_or(state);
+    Ok(if state.status == Status::Running { lost(state) } else { state })
+}
+
+/// The state of a run whose end nobody saw.
+fn lost(mut state: ContainerState) -> ContainerState {
+    state.status = Status::Exited;
+    state.pid = 0;
+    state.exit_code = LOST_EXIT_CODE;
+    state.finished_at = state.started_at.clone();
+    state.error =
+        "the monitor ended without recording the exit status (killed, or the host went down)".into();
+    state
 }
 
 #[cfg(test)]

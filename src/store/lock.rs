@@ -28,6 +28,11 @@ impl Lock {
         Lock::existing(path, FlockArg::LockExclusiveNonblock)
     }
 
+    /// Waits for the exclusive lock on a file that exists; `None` when it is gone.
+    pub fn exclusive_existing(path: &Path) -> Result<Option<Lock>, Error> {
+        Lock::existing(path, FlockArg::LockExclusive)
+    }
+
     /// Waits for a shared lock on a file that exists; `None` when it is gone.
     pub fn shared(path: &Path) -> Result<Option<Lock>, Error> {
         Lock::existing(path, FlockArg::LockShared)

@@ -356,6 +356,13 @@ pub fn reap() -> Option<(Pid, Ended)> {
     (pid > 0).then(|| (pid, decode(status)))
 }
 
+/// Whether a child has ended; it is reaped then.
+pub fn has_ended(pid: Pid) -> bool {
+    let mut status = 0;
+    // SAFETY: `status` is a valid int for the call to fill.
+    unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) != 0 }
+}
+
 /// Waits for one child to end.
 pub fn wait_for(pid: Pid) -> Result<Ended> {
     let mut status = 0;

@@ -21,6 +21,7 @@ pub enum Arity {
     Exactly(usize),
     AtLeast(usize),
     AtMost(usize),
+    Between(usize, usize),
 }
 
 impl Arity {
@@ -30,6 +31,7 @@ impl Arity {
             Arity::Exactly(n) => count == n,
             Arity::AtLeast(n) => count >= n,
             Arity::AtMost(n) => count <= n,
+            Arity::Between(low, high) => (low..=high).contains(&count),
         }
     }
 
@@ -40,6 +42,9 @@ impl Arity {
             Arity::Exactly(n) => format!("requires {n} {}", noun(n)),
             Arity::AtLeast(n) => format!("requires at least {n} {}", noun(n)),
             Arity::AtMost(n) => format!("requires at most {n} {}", noun(n)),
+            Arity::Between(low, high) => {
+                format!("requires at least {low} and at most {high} {}", noun(high))
+            }
         }
     }
 }
@@ -156,7 +161,7 @@ fn take_words(matches: &mut ArgMatches) -> Vec<String> {
 }
 
 /// What Go's `strconv.ParseBool` takes.
-fn parse_bool(text: &str) -> Result<bool, String> {
+pub fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

@@ -1,17 +1,22 @@
 //! The verbs about containers, one file each.
 
 pub mod attach;
+pub mod cp;
 pub mod create;
+pub mod diff;
 pub mod exec;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
+pub mod port;
 pub mod ps;
+pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod run;
 pub mod start;
 pub mod stop;
+pub mod top;
 pub mod wait;
 
 use std::process::ExitCode;

@@ -2,18 +2,24 @@
 
 pub mod attach;
 pub mod control;
+pub mod cp;
 pub mod create;
+pub mod diff;
 pub mod exec;
+pub mod files;
 pub mod filter;
 pub mod inspect;
 pub mod kill;
 pub mod list;
 pub mod logs;
+pub mod port;
 pub mod remove;
+pub mod rename;
 pub mod restart;
 pub mod run;
 pub mod start;
 pub mod stop;
+pub mod top;
 pub mod wait;
 
 #[cfg(test)]
