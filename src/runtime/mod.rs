@@ -9,3 +9,4 @@ pub mod join;
 pub mod launch;
 mod one_user;
 pub mod parent;
+pub mod pretender;
