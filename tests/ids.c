@@ -8,12 +8,16 @@
  *   ids secret     a process whose memory is not for others (PR_SET_DUMPABLE)
  *   ids signals    calls that signals interrupt
  *   ids time N     nanoseconds for each of N calls of getuid
+ *   ids listening COMMAND...
+ *                  runs COMMAND below a seccomp filter that has a listener already
  *
  * Prints "well" if all was as expected, else the line that was not.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -231,6 +235,51 @@ static void under_signals(void)
 	}
 }
 
+static void listen_and_run(char **argv)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = { .len = 1, .filter = &allow };
+	IS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	IS(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) >= 0);
+	/* The descriptor is close-on-exec, and without it there is no listener: this process keeps it. */
+	pid_t child = fork();
+	if (child == 0) {
+		execv(argv[0], argv);
+		_exit(1);
+	}
+	int status;
+	IS(waitpid(child, &status, 0) == child);
+	exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* setpriv(1)'s way: capabilities outlive the change of user, until the next program. */
+static void keeps_power(void)
+{
+	IS(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && prctl(PR_GET_KEEPCAPS, 0, 0, 0, 0) == 1);
+	IS(setresuid(33, 33, 33) == 0 && users(33, 33, 33));
+	/* "KEEPCAPS" keeps the permitted ones; the effective ones are to be asked for again. */
+	struct { uint32_t version; int pid; } header = { 0x20080522, 0 };
+	struct { uint32_t effective, permitted, inheritable; } caps[2];
+	IS(syscall(SYS_capget, &header, caps) == 0);
+	caps[0].effective = caps[0].permitted;
+	IS(syscall(SYS_capset, &header, caps) == 0);
+	IS(setresgid(5, 5, 5) == 0 && groups(5, 5, 5) && setgroups(0, NULL) == 0);
+	caps[0].effective = caps[0].permitted = 0;
+	IS(syscall(SYS_capset, &header, caps) == 0);
+	FAILS(setresgid(0, 0, 0), EPERM);
+	FAILS(setuid(0), EPERM);
+}
+
+static void gives_power_up(void)
+{
+	struct { uint32_t version; int pid; } header = { 0x20080522, 0 };
+	struct { uint32_t effective, permitted, inheritable; } none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	IS(syscall(SYS_capset, &header, none) == 0);
+	FAILS(setuid(33), EPERM);
+	FAILS(setgroups(0, NULL), EPERM);
+	IS(setuid(0) == 0 && users(0, 0, 0));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -246,6 +295,8 @@ int main(int argc, char **argv)
 		clock_gettime(CLOCK_MONOTONIC, &to);
 		printf("%ld\n", ((to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec) / count);
 		return 0;
+	} else if (!strcmp(what, "listening")) {
+		listen_and_run(argv + 2);
 	} else {
 		IS(users(0, 0, 0) && groups(0, 0, 0));
 		if (!strcmp(what, "rules")) {
@@ -253,6 +304,8 @@ int main(int argc, char **argv)
 			apart(for_a_while);
 			apart(for_files);
 			apart(limit_stays);
+			apart(keeps_power);
+			apart(gives_power_up);
 		} else if (!strcmp(what, "threads")) {
 			for (int i = 0; i < 10; i++)
 				apart(in_threads);
