@@ -97,6 +97,7 @@ fn run(socket: OwnedFd) -> sys::Result<()> {
     let mut book = Book::new(beginning);
     let listener = Listener::from(listener);
     listener.wake_in_turn();
+    sys::memory::release_code();
     serve(&listener, &mut book)
 }
 
@@ -276,7 +277,7 @@ impl Caller<'_> {
     }
 
     fn write(&self, argument: usize, ids: &[u32]) -> Result<(), Answer> {
-        let bytes = self.width.to_memory(ids);
+        let bytes = self.width.encode(ids);
         let there = RemoteIoVec { base: self.number(argument), len: bytes.len() };
         self.still_there()?;
         match process_vm_writev(self.thread(), &[IoSlice::new(&bytes)], &[there]) {
@@ -322,7 +323,7 @@ impl Caller<'_> {
         // What was read is the caller's if it still waits now.
         self.still_there()?;
         match read {
-            Ok(length) if length == bytes.len() => Ok(self.width.from_memory(&bytes)),
+            Ok(length) if length == bytes.len() => Ok(self.width.decode(&bytes)),
             Ok(_) => Err(Answer::Error(Errno::EFAULT)),
             Err(errno) => Err(memory_error(errno)),
         }

@@ -136,11 +136,11 @@ impl Width {
     }
 
     /// Ids as they lie in the caller's memory.
-    pub fn to_memory(self, ids: &[u32]) -> Vec<u8> {
+    pub fn encode(self, ids: &[u32]) -> Vec<u8> {
         ids.iter().flat_map(|id| self.shown(*id).to_le_bytes().into_iter().take(self.bytes())).collect()
     }
 
-    pub fn from_memory(self, bytes: &[u8]) -> Vec<u32> {
+    pub fn decode(self, bytes: &[u8]) -> Vec<u32> {
         let id = |bytes: &[u8]| bytes.iter().rev().fold(0, |id, byte| (id << 8) | u64::from(*byte));
         bytes.chunks_exact(self.bytes()).map(|bytes| self.id(id(bytes))).collect()
     }
@@ -184,8 +184,8 @@ mod tests {
         assert_eq!((Width::Narrow.id(0x7_ffff), Width::Narrow.id(0x7_0021)), (NONE, 33));
         assert_eq!((Width::Wide.id(u64::MAX), Width::Wide.id(0xffff)), (NONE, 0xffff));
         assert_eq!((Width::Narrow.shown(70000), Width::Wide.shown(70000)), (65534, 70000));
-        assert_eq!(Width::Narrow.to_memory(&[1, 70000]), [1, 0, 0xfe, 0xff]);
-        assert_eq!(Width::Narrow.from_memory(&[1, 0, 0xff, 0xff]), [1, NONE]);
-        assert_eq!(Width::Wide.from_memory(&Width::Wide.to_memory(&[1, NONE])), [1, NONE]);
+        assert_eq!(Width::Narrow.encode(&[1, 70000]), [1, 0, 0xfe, 0xff]);
+        assert_eq!(Width::Narrow.decode(&[1, 0, 0xff, 0xff]), [1, NONE]);
+        assert_eq!(Width::Wide.decode(&Width::Wide.encode(&[1, NONE])), [1, NONE]);
     }
 }
