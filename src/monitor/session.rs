@@ -13,6 +13,7 @@ use super::setup::{failure, make_pipes};
 use super::streams::Streams;
 use crate::runtime::channel::InitMessage;
 use crate::runtime::join::{Joining, add};
+use crate::runtime::pretender::Pretender;
 use crate::security;
 use crate::spec::container::{Options, ProcessSpec};
 use crate::store::{Store, events};
@@ -82,10 +83,11 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         let (theirs, ours) = make_pipes(process.open_stdin).map_err(|e| failure(&e))?;
         (Some(theirs), Some(ours))
     };
+    let pretender = order.single_id.then(Pretender::start).transpose().map_err(|e| failure(&e))?;
     let joining = Joining {
         init: std::os::fd::AsFd::as_fd(&init),
         host_network: order.host_network,
-        single_id: order.single_id,
+        pretender,
         process,
         security: &security,
         pipes: theirs,

@@ -22,6 +22,7 @@ use crate::rootfs::plan as rootfs_plan;
 use crate::runtime::channel::{InitMessage, LaunchFailure, LaunchFailureKind};
 use crate::runtime::init::{HostRoot, InitPlan, RootSource};
 use crate::runtime::parent::{Created, Creation, Fuse, create};
+use crate::runtime::pretender::Pretender;
 use crate::security;
 use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VERSION, Status};
 use crate::store::Store;
@@ -296,10 +297,14 @@ impl Attempt<'_> {
             highest_gid: self.order.maps.highest_gid(),
             hostname: options.hostname.clone(),
             own_network: !host_network,
-            single_id: self.order.maps.is_single(),
+            pretender: self.pretender().map_err(|e| failure(&e))?,
             init: options.init,
             pipes,
         })
+    }
+
+    fn pretender(&self) -> sys::Result<Option<Pretender>> {
+        self.order.maps.is_single().then(Pretender::start).transpose()
     }
 
     fn host_root(&self) -> Result<HostRoot, host_image::Error> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::channel::{InitEnd, InitMessage, LaunchFailure};
 use super::launch::{Ids, Launch, Stdio, launch};
+use super::pretender::Pretender;
 use crate::network::{links, plan::Plan as NetworkPlan};
 use crate::rootfs::overlay::Overlay;
 use crate::rootfs::plan::Step;
@@ -57,7 +58,8 @@ pub struct InitPlan<'a> {
     pub highest_gid: u32,
     pub hostname: String,
     pub own_network: bool,
-    pub single_id: bool,
+    /// In single-id mode.
+    pub pretender: Option<Pretender>,
     pub init: bool,
     /// Streams when there is no terminal.
     pub pipes: Option<(OwnedFd, OwnedFd, OwnedFd)>,
@@ -83,9 +85,12 @@ pub enum InitError {
 pub fn run(mut plan: InitPlan<'_>, channel: InitEnd, mapped: OwnedFd) -> ! {
     let failure = match enter(&mut plan, &channel, mapped) {
         Ok(stdio) => {
-            let InitPlan { process, security, single_id, init, .. } = &plan;
-            let ids = if *single_id { Ids::Single(None) } else { Ids::Mapped };
-            launch(Launch { process, security, stdio, ids, make_directory: true, init: *init })
+            let InitPlan { process, security, pretender, init, .. } = plan;
+            let ids = match pretender {
+                Some(pretender) => Ids::Single { pretender, namespace: None },
+                None => Ids::Mapped,
+            };
+            launch(Launch { process, security: &security, stdio, ids, make_directory: true, init })
         }
         Err(error) => LaunchFailure::setup(&error),
     };
@@ -99,7 +104,7 @@ fn enter(plan: &mut InitPlan<'_>, channel: &InitEnd, mapped: OwnedFd) -> Result<
     let failed = |errno| sys::Error::new("read", "id map", errno);
     nix::unistd::read(&mapped, &mut [0]).map_err(failed)?;
     drop(mapped);
-    set_ids(0, 0, if plan.single_id { None } else { Some(&[]) })?;
+    set_ids(0, 0, if plan.pretender.is_some() { None } else { Some(&[]) })?;
     nix::unistd::setsid().map_err(|errno| sys::Error::new("setsid", "", errno))?;
     nix::unistd::sethostname(&plan.hostname)
         .map_err(|errno| sys::Error::new("sethostname", plan.hostname.clone(), errno))?;

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use super::channel::{InitEnd, InitMessage, LaunchFailure, MonitorEnd, pair};
 use super::launch::{Ids, Launch, Stdio, launch};
 use super::one_user;
+use super::pretender::Pretender;
 use crate::security::SecurityPlan;
 use crate::spec::container::ProcessSpec;
 use crate::sys;
@@ -25,14 +26,15 @@ pub struct Joining<'a> {
     /// The container's first process.
     pub init: BorrowedFd<'a>,
     pub host_network: bool,
-    pub single_id: bool,
+    /// In single-id mode.
+    pub pretender: Option<Pretender>,
     pub process: &'a ProcessSpec,
     pub security: &'a SecurityPlan,
     pub pipes: Option<(OwnedFd, OwnedFd, OwnedFd)>,
 }
 
 /// Joins and forks. The caller keeps its files but is in the container's namespaces afterwards.
-pub fn add(joining: Joining<'_>) -> sys::Result<(Pid, MonitorEnd)> {
+pub fn add(mut joining: Joining<'_>) -> sys::Result<(Pid, MonitorEnd)> {
     let proof = SingleThreaded::prove()?;
     let mut flags = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS
@@ -41,7 +43,7 @@ pub fn add(joining: Joining<'_>) -> sys::Result<(Pid, MonitorEnd)> {
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
     flags.set(CloneFlags::CLONE_NEWNET, !joining.host_network);
-    let ids = enter(&joining, flags, proof)?;
+    let ids = enter(&mut joining, flags, proof)?;
     let (ours, theirs) = pair()?;
     match fork(proof)? {
         Fork::Parent(pid) => Ok((pid, ours)),
@@ -55,12 +57,12 @@ pub fn add(joining: Joining<'_>) -> sys::Result<(Pid, MonitorEnd)> {
 }
 
 /// Enters the container's namespaces.
-fn enter(joining: &Joining<'_>, flags: CloneFlags, proof: SingleThreaded) -> sys::Result<Ids> {
-    if !joining.single_id {
+fn enter(joining: &mut Joining<'_>, flags: CloneFlags, proof: SingleThreaded) -> sys::Result<Ids> {
+    let Some(pretender) = joining.pretender.take() else {
         hide()?;
         join(joining.init, flags)?;
         return Ok(Ids::Mapped);
-    }
+    };
     // A user that cannot be parsed is one that `launch` reports.
     let user = joining.process.user.parse().unwrap_or_default();
     let container = one_user::namespace_of_container(joining.init)?;
@@ -69,7 +71,7 @@ fn enter(joining: &Joining<'_>, flags: CloneFlags, proof: SingleThreaded) -> sys
     join(container, CloneFlags::CLONE_NEWUSER)?;
     set_ids(0, 0, None)?;
     join(joining.init, flags.difference(CloneFlags::CLONE_NEWUSER))?;
-    Ok(Ids::Single(namespace))
+    Ok(Ids::Single { pretender, namespace })
 }
 
 /// Nobody in the container may look into this process before it has become the program.
@@ -78,7 +80,7 @@ fn hide() -> sys::Result<()> {
 }
 
 fn become_program(joining: Joining<'_>, ids: Ids, channel: &InitEnd) -> LaunchFailure {
-    match prepare(joining.pipes, joining.single_id, channel) {
+    match prepare(joining.pipes, matches!(ids, Ids::Single { .. }), channel) {
         Ok(stdio) => launch(Launch {
             process: joining.process,
             security: joining.security,

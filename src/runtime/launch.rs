@@ -13,7 +13,9 @@ use nix::sys::stat::{Mode, SFlag};
 use super::channel::{LaunchFailure, LaunchFailureKind};
 use super::identity::{Identity, resolve};
 use super::one_user;
-use crate::security::{SecurityPlan, pretence};
+use super::pretender::{Beginning, Pretender};
+use crate::security::SecurityPlan;
+use crate::security::pretence::Pretence;
 use crate::spec::container::ProcessSpec;
 use crate::spec::user::UserSpec;
 use crate::sys;
@@ -42,7 +44,10 @@ pub enum Stdio {
 pub enum Ids {
     Mapped,
     /// One: a user that is not root gets a namespace of its own, this one if it is made already.
-    Single(Option<OwnedFd>),
+    Single {
+        pretender: Pretender,
+        namespace: Option<OwnedFd>,
+    },
 }
 
 /// A program to start, once we are in its namespaces and its root is `/`.
@@ -92,9 +97,11 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     match launch.ids {
         Ids::Mapped => {
             let change_ids = || set_ids(identity.uid, identity.gid, Some(&identity.groups));
-            launch.security.apply(None, change_ids).map_err(setup)?;
+            launch.security.apply(|| Ok(()), change_ids).map_err(setup)?;
         }
-        Ids::Single(namespace) => become_one(launch.security, &identity, namespace)?,
+        Ids::Single { pretender, namespace } => {
+            become_one(launch.security, &identity, pretender, namespace)?;
+        }
     }
     // A change of user clears it.
     set_parent_death_signal(libc::SIGKILL).map_err(setup)?;
@@ -121,16 +128,21 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
 fn become_one(
     security: &SecurityPlan,
     identity: &Identity,
+    pretender: Pretender,
     namespace: Option<OwnedFd>,
 ) -> Result<(), LaunchFailure> {
     let Identity { uid, gid, .. } = *identity;
-    let pretence = pretence::filter(uid, gid).map_err(|e| LaunchFailure::setup(&e))?;
     match namespace {
         Some(namespace) => join(namespace, CloneFlags::CLONE_NEWUSER).map_err(setup)?,
         None if (uid, gid) == (0, 0) => {}
         None => one_user::become_user_here(uid, gid).map_err(setup)?,
     }
-    security.apply(Some(&pretence), || set_ids(uid, gid, None)).map_err(setup)
+    // Before any filter, which would have the change answered by somebody else.
+    set_ids(uid, gid, None).map_err(setup)?;
+    let pretence = Pretence::plan(uid, gid).map_err(|e| LaunchFailure::setup(&e))?;
+    let beginning = Beginning::new(identity);
+    let load = || pretence.load(|listener| pretender.hand_over(listener, &beginning));
+    security.apply(load, || Ok(())).map_err(setup)
 }
 
 fn make_directory(root: &Root, cwd: &str) -> Result<(), LaunchFailure> {

@@ -10,4 +10,5 @@ pub mod join;
 pub mod launch;
 mod one_user;
 pub mod parent;
+pub mod pretender;
 pub mod view;

@@ -10,6 +10,8 @@ mod compile;
 mod interpreter;
 pub mod masks;
 pub mod pretence;
+pub mod pretended_calls;
+pub mod pretended_ids;
 pub mod profile;
 pub mod profile_json;
 pub mod seccomp;
@@ -76,20 +78,21 @@ impl SecurityPlan {
     /// Gives up everything the container must not have. `change_ids` sets the groups, gid and uid of
     /// its process (`runtime::identity`); what follows should be execve.
     ///
-    /// `pretence` is the filter of single-id mode. Needs the full capabilities of the container's user
-    /// namespace. Does not allocate unless it fails.
+    /// `load_first` loads what belongs below the container's filter (single-id mode). Needs the full capabilities
+    /// of the container's user namespace.
     pub fn apply(
         &self,
-        pretence: Option<&Filter>,
+        load_first: impl FnOnce() -> sys::Result<()>,
         change_ids: impl FnOnce() -> sys::Result<()>,
     ) -> sys::Result<()> {
         // Without no_new_privs a filter can be loaded only while CAP_SYS_ADMIN is held, so the calls
         // below pass through it (the default profile and runc's users expect that). With it the filter
         // comes last and need not allow them.
         // Where two filters disagree about an error, the kernel takes the later one's: the container's own.
-        let load = || pretence.into_iter().chain(&self.seccomp).try_for_each(Filter::load);
+        let load = || load_first().and_then(|()| self.seccomp.as_ref().map_or(Ok(()), Filter::load));
+        let mut load = Some(load);
         if !self.no_new_privs {
-            load()?;
+            load.take().map_or(Ok(()), |load| load())?;
         }
         // The bounding set needs CAP_SETPCAP, which changing the ids or the next sets may take away.
         sys::capability::apply_bounding(self.bounding.bits())?;
@@ -98,9 +101,8 @@ impl SecurityPlan {
         sys::capability::apply(self.caps.bits())?;
         if self.no_new_privs {
             sys::capability::no_new_privileges()?;
-            load()?;
         }
-        Ok(())
+        load.map_or(Ok(()), |load| load())
     }
 }
 
@@ -165,7 +167,7 @@ mod tests {
             let plan = planned(&Options { no_new_privileges, ..Options::default() });
             let root = nix::unistd::geteuid().is_root();
             let thread = std::thread::spawn(move || {
-                let result = plan.apply(None, || Ok(()));
+                let result = plan.apply(|| Ok(()), || Ok(()));
                 (result, std::fs::read_to_string("/proc/thread-self/status").expect("status"))
             });
             let (result, status) = thread.join().expect("the thread ends");

@@ -1,60 +1,128 @@
-//! The filter of single-id mode: calls that would name an id which is not mapped succeed without effect.
+//! The filter of single-id mode, in which one id is mapped: what is told to calls that name others.
 //!
-//! With one id mapped, `chown redis` fails with EINVAL, and so does all that installs packages, unpacks archives
-//! or gives up rights. Nearly none of it depends on the change itself. So the calls that name other ids answer 0,
-//! and those that name the mapped ids reach the kernel. A container's own filter is loaded on top: where it refuses
-//! a call, that stands.
-//!
-//! setfsuid(2) and setfsgid(2) need nothing: the kernel itself ignores ids that are not mapped.
+//! `chown redis` fails there with EINVAL, and so does all that installs packages, unpacks archives or gives up
+//! rights. Nearly none of it depends on the change itself. So a change of owner that names other ids answers 0, and one
+//! that names the mapped ids reaches the kernel. For a process of root all calls that set and tell its own ids are answered by the
+//! pretender (`runtime::pretender`), so that it sees what it was told. Another user is refused what it may nowhere
+//! do. A container's own filter is loaded on top: where it refuses a call, that stands.
 
+use super::pretended_calls::{KEEP_OPTIONS, names};
 use super::profile::{Abis, Action, Arg, Condition, Op, Profile, Rule};
 use super::profile_json::FLAG_SPEC_ALLOW;
 use super::seccomp::{Filter, SeccompError, compile};
 use super::target::Abi;
 use crate::security::caps::CapabilitySet;
+use crate::sys;
+use crate::sys::identity_tag;
+use crate::sys::notify::Listener;
 
 /// SECCOMP_RET_ERRNO with 0: the call is skipped and returns 0.
-const PRETEND: Action = Action::Errno(0);
+const DONE: Action = Action::Errno(0);
+const REFUSED: Action = Action::Errno(nix::errno::Errno::EPERM as u16);
 
 /// Calls and the arguments of theirs that are user ids and group ids.
-const CALLS: [(&[&str], &[u32], &[u32]); 9] = [
+type Naming = (&'static [&'static str], &'static [u32], &'static [u32]);
+
+const OWNERS: [Naming; 2] = [
     (&["chown", "chown32", "lchown", "lchown32", "fchown", "fchown32"], &[1], &[2]),
     (&["fchownat"], &[2], &[3]),
+];
+
+/// Those that fail for ids that are not mapped; setfsuid(2) and setfsgid(2) ignore them, setgroups(2) fails always.
+const OWN: [Naming; 6] = [
     (&["setuid", "setuid32"], &[0], &[]),
     (&["setgid", "setgid32"], &[], &[0]),
     (&["setreuid", "setreuid32"], &[0, 1], &[]),
     (&["setregid", "setregid32"], &[], &[0, 1]),
     (&["setresuid", "setresuid32"], &[0, 1, 2], &[]),
     (&["setresgid", "setresgid32"], &[], &[0, 1, 2]),
-    // The kernel refuses it whatever the groups are.
-    (&["setgroups", "setgroups32"], &[], &[]),
 ];
 
-/// The filter for a process whose namespace maps these two ids alone.
-pub fn filter(uid: u32, gid: u32) -> Result<Filter, SeccompError> {
-    compile(&profile(uid, gid), CapabilitySet::EMPTY)
+/// What a process gets whose namespace maps one user and one group.
+#[derive(Debug)]
+pub struct Pretence {
+    /// With a listener, for root.
+    answered: Option<Filter>,
+    /// Alone.
+    plain: Filter,
 }
 
-fn profile(uid: u32, gid: u32) -> Profile {
-    let arg = |index: &u32, id: u32| Arg { index: *index, op: Op::IdOrNone(u32::MAX), value: id.into() };
-    let rule = |(names, uids, gids): &(&[&str], &[u32], &[u32])| {
-        let args: Vec<Arg> =
-            uids.iter().map(|i| arg(i, uid)).chain(gids.iter().map(|i| arg(i, gid))).collect();
-        Rule {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            action: if args.is_empty() { PRETEND } else { Action::Allow },
-            args,
-            includes: Condition::default(),
-            excludes: Condition::default(),
-            otherwise: Some(PRETEND),
+impl Pretence {
+    pub fn plan(uid: u32, gid: u32) -> Result<Pretence, SeccompError> {
+        let compile = |rules| compile(&profile(rules), CapabilitySet::EMPTY);
+        if uid != 0 {
+            return Ok(Pretence { answered: None, plain: compile(of_user(uid, gid))? });
         }
+        Ok(Pretence { answered: Some(compile(of_root(gid))?), plain: compile(owners(uid, gid))? })
+    }
+
+    /// Loads the filter for the calling process; `hand_over` passes its listener on.
+    ///
+    /// A process that has a listener above it already (a container in a container of single-id mode) gets no other.
+    /// Then the kernel answers the calls, with errors for ids that are not mapped: a program that cannot
+    /// change its user ends, where one that is told a half-truth may try for ever.
+    pub fn load(&self, hand_over: impl FnOnce(&Listener) -> sys::Result<()>) -> sys::Result<()> {
+        let Some(answered) = &self.answered else { return self.plain.load() };
+        match identity_tag::write(0, 0).and_then(|()| answered.load_with_listener()) {
+            Ok(listener) => hand_over(&listener),
+            Err(_) => self.plain.load(),
+        }
+    }
+}
+
+fn of_user(uid: u32, gid: u32) -> Vec<Rule> {
+    let own = OWN.iter().map(|naming| rule(naming, (uid, gid), REFUSED));
+    owners(uid, gid).into_iter().chain(own).collect()
+}
+
+fn of_root(gid: u32) -> Vec<Rule> {
+    let always = |names, action, args| Rule {
+        names,
+        action,
+        args,
+        includes: Condition::default(),
+        excludes: Condition::default(),
+        otherwise: None,
     };
+    let resource =
+        |index| Arg { index, op: Op::MaskedEqual(u32::MAX.into()), value: identity_tag::RESOURCE.into() };
+    let new = Arg { index: 2, op: Op::NotEqual, value: 0 };
+    let mut rules = owners(0, gid);
+    rules.push(always(names(), Action::Notify, Vec::new()));
+    for option in KEEP_OPTIONS {
+        let option = Arg { index: 0, op: Op::MaskedEqual(u32::MAX.into()), value: option.into() };
+        rules.push(always(vec!["prctl".to_owned()], Action::Notify, vec![option]));
+    }
+    // The limit that carries what a process believes, and limits nothing, is not to be changed by itself.
+    rules.push(always(vec!["setrlimit".to_owned()], DONE, vec![resource(0)]));
+    rules.push(always(vec!["prlimit64".to_owned()], DONE, vec![resource(1), new]));
+    rules
+}
+
+fn owners(uid: u32, gid: u32) -> Vec<Rule> {
+    OWNERS.iter().map(|naming| rule(naming, (uid, gid), DONE)).collect()
+}
+
+/// Calls that name the mapped ids alone reach the kernel; the others get `otherwise`.
+fn rule((names, uids, gids): &Naming, (uid, gid): (u32, u32), otherwise: Action) -> Rule {
+    let arg = |index: &u32, id: u32| Arg { index: *index, op: Op::IdOrNone(u32::MAX), value: id.into() };
+    Rule {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        action: Action::Allow,
+        args: uids.iter().map(|i| arg(i, uid)).chain(gids.iter().map(|i| arg(i, gid))).collect(),
+        includes: Condition::default(),
+        excludes: Condition::default(),
+        otherwise: Some(otherwise),
+    }
+}
+
+fn profile(rules: Vec<Rule>) -> Profile {
     Profile {
         file: "(of single-id mode)".to_owned(),
         default_action: Action::Allow,
         flags: FLAG_SPEC_ALLOW,
         abis: Abis::Listed(vec![Abi::X86_64, Abi::X86, Abi::X32, Abi::Aarch64, Abi::Arm]),
-        rules: CALLS.iter().map(rule).collect(),
+        rules,
     }
 }
 
@@ -66,18 +134,20 @@ mod tests {
 
     const LET_THROUGH: u32 = 0x7fff_0000;
     const SKIPPED: u32 = 0x0005_0000;
+    const NOT_PERMITTED: u32 = 0x0005_0001;
+    const ASKED: u32 = 0x7fc0_0000;
     const NONE: u64 = 0xffff_ffff;
 
     struct Filtered(Filter, Table, Vec<Abi>);
 
     impl Filtered {
-        fn by(uid: u32, gid: u32) -> Filtered {
+        fn with(filter: Filter) -> Filtered {
             let native = if cfg!(target_arch = "x86_64") {
                 vec![Abi::X86_64, Abi::X86, Abi::X32]
             } else {
                 vec![Abi::Aarch64, Abi::Arm]
             };
-            Filtered(filter(uid, gid).expect("compiles"), Table::read(), native)
+            Filtered(filter, Table::read(), native)
         }
 
         /// What every ABI that has the call does with it.
@@ -92,67 +162,99 @@ mod tests {
         }
     }
 
+    fn planned(uid: u32, gid: u32) -> Pretence {
+        Pretence::plan(uid, gid).expect("compiles")
+    }
+
+    const CHOWNS: [(&str, &[u64], u32); 6] = [
+        ("fchown", &[3, 0, 0], LET_THROUGH),
+        ("fchown", &[3, u64::MAX, 0], LET_THROUGH),
+        ("fchownat", &[3, 1, NONE, 0], LET_THROUGH),
+        ("fchown", &[3, 1, 0], SKIPPED),
+        ("fchown", &[3, NONE, 1], SKIPPED),
+        ("fchownat", &[3, 1, 0, 1000], SKIPPED),
+    ];
+
     #[test]
-    fn the_mapped_ids_reach_the_kernel_and_others_do_not() {
-        let root = Filtered::by(0, 0);
-        for (name, args) in [
-            ("fchown", &[3, 0, 0][..]),
-            ("fchown", &[3, u64::MAX, 0]),
-            ("fchown", &[3, NONE, NONE]),
-            ("fchownat", &[3, 1, NONE, 0]),
-            ("setuid", &[0]),
-            ("setresuid", &[0, NONE, 0]),
-            ("setregid", &[NONE, 0]),
-            ("setfsuid", &[1000]),
-            ("setfsgid", &[1000]),
-            ("getuid", &[1000]),
-        ] {
-            assert_eq!(root.all(name, args), LET_THROUGH, "{name} {args:?}");
+    fn root_is_answered_about_ids() {
+        let root = Filtered::with(planned(0, 0).answered.expect("for root"));
+        for (name, args, answer) in CHOWNS {
+            assert_eq!(root.all(name, args), answer, "{name} {args:?}");
         }
-        for (name, args) in [
-            ("fchown", &[3, 1, 0][..]),
-            ("fchown", &[3, NONE, 1]),
-            ("fchownat", &[3, 1, 0, 1000]),
-            ("setuid", &[33]),
-            ("setgid", &[33]),
-            ("setresuid", &[0, NONE, 7]),
-            ("setresgid", &[7, 7, 7]),
-            ("setreuid", &[7, NONE]),
-            ("setgroups", &[0, 0]),
-            ("setgroups", &[2, 1]),
+        for name in names() {
+            let known = root.2.iter().any(|abi| root.1.number(&name, *abi).is_some());
+            assert!(!known || root.all(&name, &[0, 0, 0]) == ASKED, "{name}");
+        }
+        let carrier = u64::from(identity_tag::RESOURCE);
+        for (name, args, answer) in [
+            ("setrlimit", &[carrier, 1][..], SKIPPED),
+            ("setrlimit", &[7, 1], LET_THROUGH),
+            ("setrlimit", &[NONE, 1], LET_THROUGH),
+            ("prlimit64", &[0, carrier, 1, 0], SKIPPED),
+            ("prlimit64", &[0, carrier, 0, 1], LET_THROUGH),
+            ("prlimit64", &[0, 7, 1, 1], LET_THROUGH),
+            ("prctl", &[8, 1], ASKED),
+            ("prctl", &[28, 4], ASKED),
+            ("prctl", &[4, 1], LET_THROUGH),
+            ("read", &[0, 0, 0], LET_THROUGH),
         ] {
-            assert_eq!(root.all(name, args), SKIPPED, "{name} {args:?}");
+            assert_eq!(root.all(name, args), answer, "{name} {args:?}");
         }
     }
 
     #[test]
+    fn without_a_listener_the_kernel_answers_root() {
+        let root = Filtered::with(planned(0, 0).plain);
+        for (name, args, answer) in CHOWNS {
+            assert_eq!(root.all(name, args), answer, "{name} {args:?}");
+        }
+        assert!(
+            ["setuid", "setgroups", "getuid", "setrlimit"].iter().all(|n| root.all(n, &[10]) == LET_THROUGH)
+        );
+    }
+
+    #[test]
     fn another_user_is_the_mapped_one() {
-        let user = Filtered::by(1000, 50);
-        assert_eq!(user.all("fchown", &[3, 1000, 50]), LET_THROUGH);
-        assert_eq!(user.all("setuid", &[1000]), LET_THROUGH);
+        let pretence = planned(1000, 50);
+        assert!(pretence.answered.is_none());
+        let user = Filtered::with(pretence.plain);
+        for (name, args) in [
+            ("fchown", &[3, 1000, 50][..]),
+            ("setuid", &[1000]),
+            ("setresuid", &[1000, NONE, 1000]),
+            ("setregid", &[NONE, 50]),
+            ("setfsuid", &[7]),
+            ("setgroups", &[0, 0]),
+            ("getuid", &[]),
+        ] {
+            assert_eq!(user.all(name, args), LET_THROUGH, "{name} {args:?}");
+        }
         for args in [[3, 0, 50], [3, 1000, 1000], [3, 50, 50]] {
             assert_eq!(user.all("fchown", &args), SKIPPED, "{args:?}");
         }
-        assert_eq!(user.all("setgid", &[0]), SKIPPED);
+        for (name, args) in [("setgid", &[0][..]), ("setuid", &[0]), ("setresuid", &[1000, 7, NONE])] {
+            assert_eq!(user.all(name, args), NOT_PERMITTED, "{name} {args:?}");
+        }
     }
 
     #[test]
     fn old_calls_have_ids_of_16_bits() {
         let old = if cfg!(target_arch = "x86_64") { Abi::X86 } else { Abi::Arm };
-        let small = Filtered::by(1000, 50);
+        let small = Filtered::with(planned(1000, 50).plain);
         let answer = |name, args: &[u64]| small.one(old, name, args);
         assert_eq!(answer("chown", &[0, 0xffff, 0x7_0032]), Some(LET_THROUGH));
         assert_eq!(answer("chown32", &[0, 0xffff, 50]), Some(SKIPPED));
         assert_eq!(answer("fchownat", &[0, 0, 0xffff, 50]), Some(SKIPPED));
         // An id that does not fit is never meant.
-        let large = Filtered::by(0x1_03e8, 50);
-        assert_eq!(large.one(old, "setuid", &[1000]), Some(SKIPPED));
+        let large = Filtered::with(planned(0x1_03e8, 50).plain);
+        assert_eq!(large.one(old, "setuid", &[1000]), Some(NOT_PERMITTED));
         assert_eq!(large.one(old, "setuid32", &[0x1_03e8]), Some(LET_THROUGH));
     }
 
     #[test]
-    fn it_is_short() {
-        let filter = filter(0, 0).expect("compiles");
-        assert!(filter.program.len() < 400, "{filter:?}");
+    fn they_are_short() {
+        for Pretence { answered, plain } in [planned(0, 0), planned(7, 7)] {
+            assert!(plain.program.len() < 400 && answered.is_none_or(|f| f.program.len() < 400), "{plain:?}");
+        }
     }
 }

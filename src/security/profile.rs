@@ -23,6 +23,8 @@ pub enum Action {
     Errno(u16),
     Trap,
     Trace(u16),
+    /// Another process answers; no profile can ask for it.
+    Notify,
     KillThread,
     KillProcess,
 }
@@ -34,6 +36,7 @@ impl Action {
             Action::Allow => 0x7fff_0000,
             Action::Log => 0x7ffc_0000,
             Action::Trace(data) => 0x7ff0_0000 | u32::from(data),
+            Action::Notify => 0x7fc0_0000,
             Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
             Action::Trap => 0x0003_0000,
             Action::KillThread => 0,

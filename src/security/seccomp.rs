@@ -10,6 +10,7 @@ use super::profile_json::InvalidProfile;
 use super::target::Arch;
 use crate::sys;
 use crate::sys::error::Context;
+use crate::sys::notify::Listener;
 
 /// What `build.rs` compiled from `data/seccomp.json`.
 mod ready {
@@ -65,6 +66,11 @@ impl Filter {
     /// Puts the filter on this process for good: see [`sys::seccomp::load`]. Does not allocate.
     pub fn load(&self) -> sys::Result<()> {
         sys::seccomp::load(&self.program, self.flags)
+    }
+
+    /// Likewise, and gives the listener of a filter with [`Action::Notify`](super::profile::Action::Notify).
+    pub fn load_with_listener(&self) -> sys::Result<Listener> {
+        sys::seccomp::load_with_listener(&self.program, self.flags)
     }
 
     /// From what [`compile_rules`] made.

@@ -5,12 +5,14 @@
 pub mod capability;
 pub mod confine;
 pub mod error;
+pub mod identity_tag;
 pub mod lifeline;
 pub mod memory;
 pub mod message;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod notify;
 pub mod path;
 pub mod process;
 pub mod pty;

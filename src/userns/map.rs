@@ -108,7 +108,7 @@ pub fn wanted(config: &Config) -> Wanted {
 /// The one line for a user in single-id mode.
 pub fn single_warning(reason: &str) -> String {
     format!(
-        "only your own id is mapped: in containers a change of owner has no effect, and one of user only by -u: {reason}"
+        "only your own id is mapped: in containers a change of owner or user is pretended, unless made by -u: {reason}"
     )
 }
 
