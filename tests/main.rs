@@ -47,6 +47,7 @@ mod option {
     mod user;
 }
 mod system {
+    mod events;
     mod info;
     mod version;
 }

@@ -15,6 +15,7 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, stat};
 
 use super::init::{InitError, RootSource, mount_root};
+use super::one_user::namespace_of_container;
 use crate::rootfs::apply;
 use crate::rootfs::overlay::Overlay;
 use crate::rootfs::plan::Step;
@@ -85,7 +86,14 @@ pub fn become_root(namespace: BorrowedFd<'_>, flags: CloneFlags, single_id: bool
 /// The files of a running container. `init` is a pidfd of its first process, `mounts` what is shown beside the root,
 /// the outer ones first.
 pub fn running(init: BorrowedFd<'_>, mounts: &[PathBuf], single_id: bool) -> Result<View, Error> {
-    become_root(init, CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS, single_id)?;
+    if single_id {
+        // Its first process may be in a namespace below the container's, which has no root.
+        let container = namespace_of_container(init).map_err(Error::Enter)?;
+        become_root(container.as_fd(), CloneFlags::CLONE_NEWUSER, single_id)?;
+        join(init, CloneFlags::CLONE_NEWNS).map_err(Error::Enter)?;
+    } else {
+        become_root(init, CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS, single_id)?;
+    }
     let show = || {
         // A copy, which nothing in the container can change any more.
         unshare(CloneFlags::CLONE_NEWNS)?;
