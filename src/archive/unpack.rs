@@ -57,7 +57,7 @@ pub struct Options {
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Summary {
-    /// Sum of the sizes of regular files in bytes, hard links counted once.
+    /// Sum of the sizes of regular files and symbolic links in bytes, hard links counted once.
     pub size: u64,
     /// Names in the layer, whiteouts included, the root not.
     pub files: u64,

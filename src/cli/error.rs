@@ -106,8 +106,9 @@ impl CommandError {
             Kind::Reported(_) | Kind::OutputClosed => None,
             Kind::Flag => Some(format!("{}\n\n{}\n\n{}", self.message, usage(), hint())),
             Kind::Count => Some(format!("coracle: {}\n\n{}\n\n{}", self.message, usage(), hint())),
-            Kind::Usage => Some(format!("coracle: {}\n\n{}", self.message, hint())),
-            Kind::Failure | Kind::Code(_) => Some(format!("coracle: {}", self.message)),
+            // `run` and `create` have so many flags that the advice is worth its lines.
+            Kind::Usage if verb.usage_code == 125 => Some(format!("coracle: {}\n\n{}", self.message, hint())),
+            Kind::Usage | Kind::Failure | Kind::Code(_) => Some(format!("coracle: {}", self.message)),
         }
     }
 

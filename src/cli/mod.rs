@@ -59,6 +59,10 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     match words::find(argv) {
         Found::Verb { entry, path, rest } => (entry.call)(&path, rest, &context),
         Found::Text(text) => told(context.ui.print(&text)),
+        Found::Advice(text) => {
+            context.ui.message(text.trim_end());
+            ExitCode::SUCCESS
+        }
         Found::Mistake { message, code } => {
             context.ui.message(&message);
             ExitCode::from(code)

@@ -15,7 +15,17 @@ pub fn each(
     names: &[String],
     work: impl Fn(&str) -> Result<bool, CommandError> + Sync,
 ) -> Result<ExitCode, CommandError> {
-    let mut failed = false;
+    let failed = each_of(ui, names, work)?;
+    if failed.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(CommandError::reported(1)) }
+}
+
+/// The same; returns the names that failed.
+pub fn each_of(
+    ui: &Ui,
+    names: &[String],
+    work: impl Fn(&str) -> Result<bool, CommandError> + Sync,
+) -> Result<Vec<String>, CommandError> {
+    let mut failed = Vec::new();
     for group in names.chunks(AT_ONCE) {
         for (name, result) in group.iter().zip(side_by_side(group, &work)) {
             match result {
@@ -23,12 +33,12 @@ pub fn each(
                 Ok(false) => {}
                 Err(error) => {
                     ui.message(&format!("coracle: {}", error.message()));
-                    failed = true;
+                    failed.push(name.clone());
                 }
             }
         }
     }
-    if failed { Err(CommandError::reported(1)) } else { Ok(ExitCode::SUCCESS) }
+    Ok(failed)
 }
 
 /// The results in the order of the names. A single name needs no thread.

@@ -95,8 +95,10 @@ pub enum Found<'a> {
         path: String,
         rest: &'a [OsString],
     },
-    /// Help or the version.
+    /// Help or the version, as asked for.
     Text(String),
+    /// Help that was not asked for: the line says too little.
+    Advice(String),
     Mistake {
         message: String,
         code: u8,
@@ -107,13 +109,13 @@ pub enum Found<'a> {
 pub fn find(argv: &[OsString]) -> Found<'_> {
     let word = |i: usize| argv.get(i).and_then(|word| word.to_str());
     match word(0) {
-        None if argv.is_empty() => Found::Text(program_help()),
+        None if argv.is_empty() => Found::Advice(program_help()),
         Some("--help" | "-h") => Found::Text(program_help()),
         Some("-v" | "--version") => Found::Text(format!("coracle version {}\n", env!("CARGO_PKG_VERSION"))),
         Some("help") => help_on(&argv[1..]),
         Some(flag) if flag.starts_with('-') => unknown_flag(flag),
         Some(noun) if NOUNS.iter().any(|(name, _)| *name == noun) => match word(1) {
-            None if argv.len() == 1 => Found::Text(noun_help(noun)),
+            None if argv.len() == 1 => Found::Advice(noun_help(noun)),
             Some("--help" | "-h") => Found::Text(noun_help(noun)),
             _ => verb(&format!("{noun} {}", lossy(&argv[1])), &argv[2..], noun),
         },
@@ -136,7 +138,7 @@ fn verb<'a>(form: &str, rest: &'a [OsString], noun: &str) -> Found<'a> {
         format!("coracle: unknown command: coracle {form}\n\nRun 'coracle --help' for more information")
     } else {
         format!(
-            "coracle: unknown command: coracle {form}\n\nUsage:  coracle {noun} COMMAND\n\nRun 'coracle {noun} --help' for more information"
+            "coracle: unknown command: coracle {form}\n\nUsage:  coracle {noun}\n\nRun 'coracle {noun} --help' for more information"
         )
     };
     Found::Mistake { message, code: 1 }
@@ -162,7 +164,7 @@ fn help_on(words: &[OsString]) -> Found<'_> {
             let topic = words.iter().map(|word| lossy(word)).collect::<Vec<_>>().join(" ");
             Found::Mistake { message: format!("unknown help topic: {topic}"), code: 1 }
         }
-        text @ Found::Text(_) => text,
+        Found::Advice(text) | Found::Text(text) => Found::Text(text),
     }
 }
 
@@ -191,6 +193,7 @@ mod tests {
         match find(&argv(line)) {
             Found::Verb { path, rest, .. } => format!("{path}|{}", rest.len()),
             Found::Text(text) => format!("TEXT {}", text.lines().next().unwrap_or_default()),
+            Found::Advice(text) => format!("ADVICE {}", text.lines().next().unwrap_or_default()),
             Found::Mistake { message, code } => {
                 format!("{code} {}", message.lines().next().unwrap_or_default())
             }
@@ -233,9 +236,9 @@ mod tests {
             ("image ls -q", "coracle image ls|1"),
             ("help ps", "coracle ps|1"),
             ("help image ls", "coracle image ls|1"),
-            ("", "TEXT Usage:  coracle [OPTIONS] COMMAND"),
+            ("", "ADVICE Usage:  coracle [OPTIONS] COMMAND"),
             ("--help", "TEXT Usage:  coracle [OPTIONS] COMMAND"),
-            ("container", "TEXT Usage:  coracle container COMMAND"),
+            ("container", "ADVICE Usage:  coracle container COMMAND"),
             ("system --help", "TEXT Usage:  coracle system COMMAND"),
             ("foo", "1 coracle: unknown command: coracle foo"),
             ("container foo", "1 coracle: unknown command: coracle container foo"),

@@ -45,7 +45,7 @@ pub enum Error {
     Namespace(#[from] userns::Error),
     #[error(transparent)]
     Driver(#[from] driver::Error),
-    #[error("cannot read {path}")]
+    #[error("open {path}")]
     Source {
         path: String,
         #[source]
@@ -129,6 +129,18 @@ impl Engine {
             Ok(containers.into_iter().filter_map(image_user).collect())
         };
         image::remove::remove(&self.store, self.namespace().map_err(boxed)?, key, force, &users)
+    }
+
+    /// Whether an image is for a platform that serves the one wanted.
+    pub fn suits(
+        &self,
+        image: &Digest,
+        wanted: Option<&Platform>,
+    ) -> Result<bool, crate::store::images::Error> {
+        let Some(wanted) = wanted else { return Ok(true) };
+        let config = self.store.image_config(image)?;
+        let platform = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
+        Ok(wanted.distance(&platform).is_some())
     }
 
     /// Imports the archive at `source`: `-` for standard input, a URL or a path.

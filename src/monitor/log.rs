@@ -63,15 +63,12 @@ impl Log {
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             begun.extend_from_slice(&rest[..=end]);
             rest = &rest[end + 1..];
+            begun = cut(&mut out, stream, begun, &time);
             put(&mut out, stream, &begun, &time);
             begun.clear();
         }
         begun.extend_from_slice(rest);
-        while begun.len() > LINE_MAX {
-            let tail = begun.split_off(letter_border(&begun, LINE_MAX));
-            put(&mut out, stream, &begun, &time);
-            begun = tail;
-        }
+        begun = cut(&mut out, stream, begun, &time);
         self.begun[stream as usize] = begun;
         self.write(&out);
     }
@@ -103,6 +100,17 @@ impl Log {
             }
         }
     }
+}
+
+/// Puts the pieces of a line that is too long and returns the rest of it, however it came.
+fn cut(out: &mut Vec<u8>, stream: Stream, mut line: Vec<u8>, time: &str) -> Vec<u8> {
+    // The newline is no part of a line's length.
+    while line.strip_suffix(b"\n").unwrap_or(&line).len() > LINE_MAX {
+        let rest = line.split_off(letter_border(&line, LINE_MAX));
+        put(out, stream, &line, time);
+        line = rest;
+    }
+    line
 }
 
 fn put(out: &mut Vec<u8>, stream: Stream, bytes: &[u8], time: &str) {
@@ -155,5 +163,23 @@ mod tests {
         let lines = written(|log| log.take(Stream::Stdout, &vec![b'x'; LINE_MAX * 2 + 1]));
         assert_eq!(lines.len(), 3);
         assert!(written(|_| ()).is_empty());
+    }
+
+    #[test]
+    fn a_long_line_is_cut_however_it_comes() {
+        let line = [vec![b'x'; 2 * LINE_MAX + 5], b"\n".to_vec()].concat();
+        for at_once in [line.len(), 1000] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("log");
+            let mut log = Log::new(path.clone());
+            line.chunks(at_once).for_each(|bytes| log.take(Stream::Stdout, bytes));
+            let lengths: Vec<usize> = std::fs::read_to_string(&path)
+                .unwrap()
+                .lines()
+                .map(|entry| serde_json::from_str::<serde_json::Value>(entry).unwrap())
+                .map(|entry| entry["log"].as_str().unwrap().len())
+                .collect();
+            assert_eq!(lengths, [LINE_MAX, LINE_MAX, 6], "{at_once}");
+        }
     }
 }

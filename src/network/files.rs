@@ -39,7 +39,9 @@ pub fn hosts(plan: &Plan, hostname: &str, host: &HostNetwork, host_file: &str) -
     }
     // Without a network the name still resolves, as on a Debian machine.
     let own = plan.address().map_or("127.0.1.1".to_owned(), |ip| ip.to_string());
-    text + &format!("{own}\t{hostname}\n")
+    // A name with a domain is found by its first part, too.
+    let short = hostname.split_once('.').map_or(String::new(), |(short, _)| format!(" {short}"));
+    text + &format!("{own}\t{hostname}{short}\n")
 }
 
 /// /etc/resolv.conf from the host's.

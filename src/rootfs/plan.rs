@@ -38,7 +38,7 @@ pub enum Step {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PlanError {
-    #[error("invalid tmpfs option {option:?} for {target:?}")]
+    #[error("invalid tmpfs option {option:?} (for {})", .target.display())]
     TmpfsOption { target: PathBuf, option: String },
 }
 

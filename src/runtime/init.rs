@@ -90,7 +90,7 @@ pub fn run(mut plan: InitPlan<'_>, channel: InitEnd, mapped: OwnedFd) -> ! {
                 Some(pretender) => Ids::Single { pretender, namespace: None },
                 None => Ids::Mapped,
             };
-            launch(Launch { process, security: &security, stdio, ids, init })
+            launch(Launch { process, security: &security, stdio, ids, make_directory: true, init })
         }
         Err(error) => LaunchFailure::setup(&error),
     };

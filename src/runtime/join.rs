@@ -81,9 +81,14 @@ fn hide() -> sys::Result<()> {
 
 fn become_program(joining: Joining<'_>, ids: Ids, channel: &InitEnd) -> LaunchFailure {
     match prepare(joining.pipes, matches!(ids, Ids::Single { .. }), channel) {
-        Ok(stdio) => {
-            launch(Launch { process: joining.process, security: joining.security, stdio, ids, init: false })
-        }
+        Ok(stdio) => launch(Launch {
+            process: joining.process,
+            security: joining.security,
+            stdio,
+            ids,
+            make_directory: false,
+            init: false,
+        }),
         Err(error) => LaunchFailure::setup(&error),
     }
 }

@@ -57,6 +57,8 @@ pub struct Launch<'a> {
     pub security: &'a SecurityPlan,
     pub stdio: Stdio,
     pub ids: Ids,
+    /// Make the working directory when it is missing.
+    pub make_directory: bool,
     /// Stay as pid 1 and reap, with the program as a child.
     pub init: bool,
 }
@@ -82,9 +84,9 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     let root = Root::open(Path::new("/")).map_err(setup)?;
     let user: UserSpec = process.user.parse().map_err(|e| LaunchFailure::setup(&e))?;
     let identity = resolve(&root, &user).map_err(|e| LaunchFailure::setup(&e))?;
-    crate::rootfs::apply::directory(&root, Path::new(&process.cwd)).map_err(|e| {
-        failure(LaunchFailureKind::Setup, format!("working directory {:?}: {e}", process.cwd))
-    })?;
+    if launch.make_directory {
+        make_directory(&root, &process.cwd)?;
+    }
     drop(root);
     let environment = environment(&process.env, &identity);
     set_streams(launch.stdio).map_err(setup)?;
@@ -104,10 +106,12 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     // A change of user clears it.
     set_parent_death_signal(libc::SIGKILL).map_err(setup)?;
     nix::unistd::chdir(process.cwd.as_str()).map_err(|errno| {
-        failure(
-            LaunchFailureKind::Setup,
-            format!("cannot change to working directory {:?}: {}", process.cwd, errno.desc()),
-        )
+        let kind = match errno {
+            Errno::ENOENT => LaunchFailureKind::NotFound,
+            Errno::EACCES => LaunchFailureKind::NotExecutable,
+            _ => LaunchFailureKind::Setup,
+        };
+        failure(kind, format!("chdir to cwd ({:?}) failed: {}", process.cwd, errno.desc()))
     })?;
     let program = find_program(&process.argv[0], &environment)?;
     if launch.init {
@@ -139,6 +143,17 @@ fn become_one(
     let beginning = Beginning::new(identity);
     let load = || pretence.load(|listener| pretender.hand_over(listener, &beginning));
     security.apply(load, || Ok(())).map_err(setup)
+}
+
+fn make_directory(root: &Root, cwd: &str) -> Result<(), LaunchFailure> {
+    let made = crate::rootfs::apply::directory(root, Path::new(cwd));
+    made.map(drop).map_err(|error| {
+        let why = match error.is(Errno::ENOTDIR) {
+            true => format!("cannot mkdir: {cwd} is not a directory"),
+            false => format!("cannot make the working directory {cwd}: {error}"),
+        };
+        failure(LaunchFailureKind::Setup, why)
+    })
 }
 
 /// HOME comes from the container's passwd unless it is set.
@@ -224,7 +239,10 @@ fn exec_failure(name: &str, errno: Errno) -> LaunchFailure {
         Errno::EACCES => {
             failure(LaunchFailureKind::NotExecutable, format!("exec: {name:?}: permission denied"))
         }
-        Errno::EISDIR => failure(LaunchFailureKind::NotExecutable, format!("exec: {name:?}: is a directory")),
+        Errno::EISDIR => failure(
+            LaunchFailureKind::NotExecutable,
+            format!("exec: {name:?}: is a directory: permission denied"),
+        ),
         Errno::ENOEXEC => {
             failure(LaunchFailureKind::NotExecutable, format!("exec {name}: exec format error"))
         }

@@ -6,18 +6,18 @@ use std::path::Path;
 /// Covered: a file by /dev/null, a directory by an empty read-only tmpfs. They tell about the host, or
 /// have leaked its secrets (kernel memory, keys, timing and power side channels).
 pub const MASKED: [&str; 12] = [
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
 /// Bound onto themselves read-only: writing there would change the host.

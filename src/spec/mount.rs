@@ -22,34 +22,55 @@ pub struct TmpfsMount {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidMount {
-    #[error("invalid volume specification: {0:?}: expected HOST:CONTAINER[:ro|rw]")]
-    Format(String),
-    #[error("invalid volume specification: {0:?}: {1:?} is not an absolute path in the container")]
+    #[error("invalid empty volume spec")]
+    Empty,
+    #[error("invalid spec: {0}: empty section between colons")]
+    EmptySection(String),
+    #[error("invalid spec: {0}: too many colons")]
+    TooManyColons(String),
+    #[error(
+        "invalid volume specification: '{0}': invalid mount config for type \"bind\": invalid mount path: '{1}' mount path must be absolute"
+    )]
     Target(String, String),
-    #[error("invalid volume specification: {0:?}: the destination can't be '/'")]
+    #[error(
+        "invalid volume specification: '{0}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
+    )]
     RootTarget(String),
-    #[error("invalid mode in {0:?}: {1} is not supported (ro and rw are)")]
+    #[error("invalid mode: {1} (in {0:?}; ro and rw are supported)")]
     Mode(String, String),
     #[error(
         "{0:?} names a volume: named and anonymous volumes are not supported yet, give a host folder (an absolute path or one that starts with ./)"
     )]
     NamedVolume(String),
-    #[error("invalid tmpfs: {0:?} is not an absolute path in the container")]
+    #[error("invalid mount path: '{0}' mount path must be absolute")]
     TmpfsTarget(String),
+    #[error("invalid specification: destination can't be '/'")]
+    TmpfsRoot,
+}
+
+impl InvalidMount {
+    /// Whether the text itself is malformed, and not what it means.
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, InvalidMount::Empty | InvalidMount::EmptySection(_) | InvalidMount::TooManyColons(_))
+    }
 }
 
 /// Parses one `-v` argument. A source that starts with `.` is relative to `cwd`.
 pub fn parse_volume(text: &str, cwd: &Path) -> Result<BindMount, InvalidMount> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, mode) = match parts[..] {
-        [only] if only.starts_with('/') => return Err(InvalidMount::NamedVolume(text.to_owned())),
+        [""] => return Err(InvalidMount::Empty),
+        [_] => return Err(InvalidMount::NamedVolume(text.to_owned())),
+        _ if parts.contains(&"") => return Err(InvalidMount::EmptySection(text.to_owned())),
         [source, target] => (source, target, ""),
         [source, target, mode] => (source, target, mode),
-        _ => return Err(InvalidMount::Format(text.to_owned())),
+        _ => return Err(InvalidMount::TooManyColons(text.to_owned())),
     };
-    if source.is_empty() || target.is_empty() {
-        return Err(InvalidMount::Format(text.to_owned()));
-    }
+    let read_only = match mode {
+        "" | "rw" => false,
+        "ro" => true,
+        other => return Err(InvalidMount::Mode(text.to_owned(), other.to_owned())),
+    };
     if !target.starts_with('/') {
         return Err(InvalidMount::Target(text.to_owned(), target.to_owned()));
     }
@@ -57,11 +78,6 @@ pub fn parse_volume(text: &str, cwd: &Path) -> Result<BindMount, InvalidMount> {
     if target == Path::new("/") {
         return Err(InvalidMount::RootTarget(text.to_owned()));
     }
-    let read_only = match mode {
-        "" | "rw" => false,
-        "ro" => true,
-        other => return Err(InvalidMount::Mode(text.to_owned(), other.to_owned())),
-    };
     if !source.starts_with('/') && !source.starts_with('.') {
         return Err(InvalidMount::NamedVolume(text.to_owned()));
     }
@@ -71,10 +87,14 @@ pub fn parse_volume(text: &str, cwd: &Path) -> Result<BindMount, InvalidMount> {
 /// Parses one `--tmpfs` argument.
 pub fn parse_tmpfs(text: &str) -> Result<TmpfsMount, InvalidMount> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    if !target.starts_with('/') || target == "/" {
+    if !target.starts_with('/') {
         return Err(InvalidMount::TmpfsTarget(target.to_owned()));
     }
-    Ok(TmpfsMount { target: target.into(), options: options.to_owned() })
+    let target: PathBuf = Path::new(target).components().collect();
+    if target == Path::new("/") {
+        return Err(InvalidMount::TmpfsRoot);
+    }
+    Ok(TmpfsMount { target, options: options.to_owned() })
 }
 
 #[cfg(test)]
@@ -88,7 +108,9 @@ mod tests {
         assert_eq!(parse_volume("/a:/b", cwd), Ok(bind("/a", "/b", false)));
         assert_eq!(parse_volume("/a:/b:ro", cwd), Ok(bind("/a", "/b", true)));
         assert_eq!(parse_volume("./a:/b/:rw", cwd), Ok(bind("/home/u/./a", "/b", false)));
-        for text in ["", "/a", "name:/b", "/a:b", "/a:/", "/a:/b:zz", "/a:/b:ro:x", ":/b"] {
+        for text in
+            ["", "/a", "name:/b", "/a:b", "/a:/", "/a:/b:zz", "/a:/b:ro:x", ":/b", "/a:/b:", "/a:", ":"]
+        {
             assert!(parse_volume(text, cwd).is_err(), "{text}");
         }
     }
@@ -97,6 +119,8 @@ mod tests {
     fn tmpfs() {
         assert_eq!(parse_tmpfs("/t"), Ok(TmpfsMount { target: "/t".into(), options: String::new() }));
         assert_eq!(parse_tmpfs("/t:size=1m").map(|t| t.options), Ok("size=1m".to_owned()));
-        assert!(parse_tmpfs("t").is_err());
+        for text in ["t", "", "/", "//:size=1m"] {
+            assert!(parse_tmpfs(text).is_err(), "{text}");
+        }
     }
 }

@@ -39,87 +39,95 @@ impl PublishedPort {
     }
 }
 
+/// Why a published port makes no sense; the words are docker's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidPort {
-    #[error("invalid publish opts format (should be [ip:][hostPort:]containerPort[/protocol]): {0:?}")]
-    Format(String),
+    #[error("no port specified: {0}<empty>")]
+    NoPort(String),
     #[error("invalid containerPort: {0}")]
     ContainerPort(String),
     #[error("invalid hostPort: {0}")]
     HostPort(String),
-    #[error("invalid proto: {0} (tcp and udp can be published)")]
+    #[error("invalid proto: {0}")]
     Protocol(String),
+    #[error("publishing ports of {0} is not supported yet (tcp and udp are)")]
+    MissingProtocol(String),
     #[error("invalid IP address: {0}")]
     Address(String),
+    #[error("invalid IP address {0}: address {0}:: {1}")]
+    AddressForm(String, &'static str),
     #[error("invalid ranges specified for container and host Ports: {0} and {1}")]
     Ranges(String, String),
+    #[error("a range of host ports for one port of the container is not supported yet: {0}")]
+    HostRange(String),
 }
 
-/// Parses one `-p` argument; a range gives several ports.
+/// Parses one `-p` argument into the ports it publishes.
 pub fn parse_publish(text: &str) -> Result<Vec<PublishedPort>, InvalidPort> {
-    let (rest, protocol) = match text.split_once('/') {
-        Some((rest, "tcp")) => (rest, Protocol::Tcp),
-        Some((rest, "udp")) => (rest, Protocol::Udp),
-        Some((_, other)) => return Err(InvalidPort::Protocol(other.to_owned())),
-        None => (text, Protocol::Tcp),
-    };
-    let (ip, host, container) = split_parts(rest).ok_or_else(|| InvalidPort::Format(text.to_owned()))?;
-    let host_ip = match ip {
-        None | Some("") => None,
-        Some(ip) => Some(IpAddr::from_str(ip).map_err(|_| InvalidPort::Address(ip.to_owned()))?),
+    let (rest, protocol) = text.split_once('/').unwrap_or((text, ""));
+    let (ip, host, container) = split_parts(rest);
+    if container.is_empty() {
+        return Err(InvalidPort::NoPort(rest.to_owned()));
+    }
+    let host_ip = match unbracketed(&ip)? {
+        "" => None,
+        ip => Some(IpAddr::from_str(ip).map_err(|_| InvalidPort::Address(ip.to_owned()))?),
     };
     let (first, last) =
         parse_range(container).ok_or_else(|| InvalidPort::ContainerPort(container.to_owned()))?;
-    if first == 0 {
-        return Err(InvalidPort::ContainerPort(container.to_owned()));
-    }
     let count = last - first;
     let host_first = match host {
-        None | Some("") | Some("0") => None,
-        Some(host) => {
+        "" => None,
+        host => {
             let (a, b) = parse_range(host).ok_or_else(|| InvalidPort::HostPort(host.to_owned()))?;
-            if b - a != count {
-                return Err(InvalidPort::Ranges(container.to_owned(), host.to_owned()));
+            match b - a {
+                n if n == count => Some(a),
+                _ if count == 0 => return Err(InvalidPort::HostRange(text.to_owned())),
+                _ => return Err(InvalidPort::Ranges(container.to_owned(), host.to_owned())),
             }
-            Some(a)
         }
     };
-    Ok((0..=count)
-        .map(|i| PublishedPort {
-            host_ip,
-            host_port: host_first.map_or(0, |h| h + i),
-            container_port: first + i,
-            protocol,
-        })
-        .collect())
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "" | "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => return Err(InvalidPort::MissingProtocol(protocol.to_owned())),
+        _ => return Err(InvalidPort::Protocol(protocol.to_owned())),
+    };
+    if first == 0 {
+        // docker takes it, and nobody can listen on it.
+        return Err(InvalidPort::ContainerPort(container.to_owned()));
+    }
+    let host_port = |i| host_first.filter(|first| *first > 0).map_or(0, |first| first + i);
+    let port = |i| PublishedPort { host_ip, host_port: host_port(i), container_port: first + i, protocol };
+    Ok((0..=count).map(port).collect())
 }
 
-/// `[ip:][host:]container` where the address may be a bracketed IPv6 one.
-fn split_parts(text: &str) -> Option<(Option<&str>, Option<&str>, &str)> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (ip, rest) = rest.split_once("]:")?;
-        return Some(match rest.split_once(':') {
-            Some((host, container)) => (Some(ip), Some(host), container),
-            None => (Some(ip), None, rest),
-        });
-    }
+/// Address, host port and container port, empty where not given. The address may hold colons.
+fn split_parts(text: &str) -> (String, &str, &str) {
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
-        [container] => Some((None, None, container)),
-        [host, container] if host.contains('.') => Some((Some(host), None, container)),
-        [host, container] => Some((None, Some(host), container)),
-        [ip, host, container] => Some((Some(ip), Some(host), container)),
-        _ => None,
+        [container] => (String::new(), "", container),
+        [ref ip @ .., host, container] => (ip.join(":"), host, container),
+        [] => (String::new(), "", ""),
     }
 }
 
+/// An address with colons stands in brackets.
+fn unbracketed(ip: &str) -> Result<&str, InvalidPort> {
+    let wrong = |why| Err(InvalidPort::AddressForm(ip.to_owned(), why));
+    match ip.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').map_or_else(|| wrong("missing ']' in address"), Ok),
+        None if ip.contains(':') => wrong("too many colons in address"),
+        None => Ok(ip),
+    }
+}
+
+/// `80` or `80-82`.
 fn parse_range(text: &str) -> Option<(u16, u16)> {
+    let port = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (first, last) = match text.split_once('-') {
-        Some((a, b)) => (a.parse().ok()?, b.parse().ok()?),
-        None => {
-            let port = text.parse().ok()?;
-            (port, port)
-        }
+        Some((a, b)) => (port(a)?, port(b)?),
+        None => (port(text)?, port(text)?),
     };
     (first <= last).then_some((first, last))
 }
@@ -138,6 +146,9 @@ mod tests {
     fn every_form() {
         let any = PublishedPort { host_ip: None, host_port: 0, container_port: 80, protocol: Protocol::Tcp };
         assert_eq!(one("80"), any);
+        assert_eq!(one(":80"), any);
+        assert_eq!(one("0:80/"), any);
+        assert_eq!(one("80/TCP"), any);
         assert_eq!(one("80/udp"), PublishedPort { protocol: Protocol::Udp, ..any.clone() });
         assert_eq!(one("8080:80"), PublishedPort { host_port: 8080, ..any.clone() });
         let local = Some("127.0.0.1".parse().expect("ip"));
@@ -157,8 +168,25 @@ mod tests {
 
     #[test]
     fn refuses() {
-        for text in ["", "x", "80/sctp", "1:2:3:4", "70000:80", "80:0", "9-8:1-2", "1-3:1-2", "1.2.3:80:80"] {
-            assert!(parse_publish(text).is_err(), "{text}");
+        let cases = [
+            ("", "no port specified: <empty>"),
+            ("80:", "no port specified: 80:<empty>"),
+            ("x", "invalid containerPort: x"),
+            ("80:0", "invalid containerPort: 0"),
+            ("80:+1", "invalid containerPort: +1"),
+            ("80/what", "invalid proto: what"),
+            ("80/sctp", "publishing ports of sctp is not supported yet (tcp and udp are)"),
+            ("1:2:3:4", "invalid IP address 1:2: address 1:2:: too many colons in address"),
+            ("[::1:80:80", "invalid IP address [::1: address [::1:: missing ']' in address"),
+            ("1.2.3:80:80", "invalid IP address: 1.2.3"),
+            ("127.0.0.1:80", "invalid hostPort: 127.0.0.1"),
+            ("70000:80", "invalid hostPort: 70000"),
+            ("9-8:1-2", "invalid hostPort: 9-8"),
+            ("1-3:1-2", "invalid ranges specified for container and host Ports: 1-2 and 1-3"),
+            ("1-3:1", "a range of host ports for one port of the container is not supported yet: 1-3:1"),
+        ];
+        for (text, words) in cases {
+            assert_eq!(parse_publish(text).map_err(|e| e.to_string()), Err(words.to_owned()), "{text}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum Principal {
 pub const MAX_ID: u32 = i32::MAX as u32;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("invalid user {spec:?}: {id} is out of range: uids and gids must be in range 0-{MAX_ID}")]
+#[error("uids and gids must be in range 0-{MAX_ID} ({id} in {spec:?} is not)")]
 pub struct InvalidUser {
     pub spec: String,
     pub id: String,
@@ -118,9 +118,7 @@ mod tests {
             let error = text.parse::<UserSpec>().expect_err(text);
             assert_eq!(
                 error.to_string(),
-                format!(
-                    "invalid user {text:?}: {id} is out of range: uids and gids must be in range 0-2147483647"
-                )
+                format!("uids and gids must be in range 0-2147483647 ({id} in {text:?} is not)")
             );
         }
     }

@@ -41,6 +41,8 @@ impl Container {
 pub enum Error {
     #[error("No such container: {0}")]
     NoSuch(String),
+    #[error("invalid container name or ID: value is empty")]
+    EmptyKey,
     #[error("multiple containers found with the prefix {0}: give more of the id")]
     Ambiguous(String),
     #[error(
@@ -107,6 +109,9 @@ impl Store {
 
     /// Finds by full id, name, or the beginning of an id that only one container has.
     pub fn find_container(&self, key: &str) -> Result<Container, Error> {
+        if key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
         if let Ok(id) = key.parse::<ContainerId>()
             && let Ok(container) = self.container(&id)
         {
@@ -117,7 +122,7 @@ impl Store {
         {
             return Ok(container);
         }
-        let is_prefix = !key.is_empty() && key.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_prefix = key.bytes().all(|b| b.is_ascii_hexdigit());
         let mut matching = Vec::new();
         if is_prefix {
             matching = self.container_ids()?.into_iter().filter(|id| id.as_str().starts_with(key)).collect();

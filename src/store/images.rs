@@ -26,8 +26,8 @@ pub enum Error {
     Store(#[from] super::Error),
     #[error("no such image: {0}")]
     NotFound(String),
-    #[error("{0:?} is no image name")]
-    Reference(String, #[source] InvalidReference),
+    #[error("{1} (in {0:?})")]
+    Reference(String, InvalidReference),
     #[error("{prefix:?} is the beginning of {count} image ids: give more digits")]
     Ambiguous { prefix: String, count: usize },
     #[error("the image configuration {id} is not valid")]

@@ -26,6 +26,17 @@ fn sends_the_signal_named() {
 }
 
 #[test]
+fn a_killed_container_has_ended() {
+    let env = Env::with_tiny();
+    env.coracle(["create", "--name", "c1", "tiny", "sleep", "100"]).success();
+    for signal in ["KILL", "9", "SIGKILL"] {
+        env.coracle(["start", "c1"]).success();
+        env.coracle(["kill", "-s", signal, "c1"]).success().says("c1\n");
+        assert_eq!(env.status("c1"), "exited", "{signal}");
+    }
+}
+
+#[test]
 fn what_does_not_run_cannot_be_killed() {
     let env = Env::with_tiny();
     env.coracle(["run", "--name", "c1", "tiny", "true"]).success();

@@ -230,6 +230,11 @@ fn platform_chooses_from_an_index() {
         .says("linux/amd64\n");
     let other = ["run", "--rm", "--pull=always", "--platform", "linux/arm64", &name, "cat", "/etc/platform"];
     env.coracle(other).success().says("linux/arm64\n");
+    // The one that is there is for another platform now: it does not serve.
+    let never = ["run", "--rm", "--pull=never", "--platform", "linux/amd64", &name, "cat", "/etc/platform"];
+    env.coracle(never).code(125).stderr_has("its platform (linux/arm64) does not match");
+    let missing = ["run", "--rm", "--platform", "linux/amd64", &name, "cat", "/etc/platform"];
+    env.coracle(missing).success().says("linux/amd64\n");
     env.coracle(["run", "--rm", "--platform", "linux/s390x", "--pull=always", &name, "true"])
         .code(125)
         .stderr_has("s390x");

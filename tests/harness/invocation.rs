@@ -275,6 +275,13 @@ impl Output {
         self.status.success()
     }
 
+    /// Standard output, standard error, and the exit code as a shell shows it.
+    pub fn parts(&self) -> (String, String, i32) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = self.status.code().or_else(|| Some(128 + self.status.signal()?));
+        (text(&self.stdout), text(&self.stderr), code.expect("it exited or was killed"))
+    }
+
     /// What it wrote, when it ended with 0.
     pub fn text_if_well(self) -> Option<String> {
         self.status.success().then(|| String::from_utf8_lossy(&self.stdout).into_owned())

@@ -1,6 +1,9 @@
 //! What every integration test stands on: a home folder of its own, the built binary run in it as
 //! the unprivileged user, and the proof at the end that nothing of it is left on the machine.
 
+pub mod answers;
+pub mod cases;
+pub mod engine;
 pub mod fake_registry;
 pub mod invocation;
 pub mod machine;

@@ -50,8 +50,10 @@ enum Node {
         /// The number of its payload in the record, when it has one.
         payload: Option<u64>,
     },
-    /// A symbolic link, fifo or further name of a file.
-    Other,
+    /// A symbolic link, fifo or further name of a file. `size` is the length of a link's target.
+    Other {
+        size: u64,
+    },
     Whiteout,
 }
 
@@ -151,7 +153,9 @@ impl Tree {
         nix::unistd::symlinkat(target, &place.parent, place.name.as_slice())
             .map_err(|errno| failed(&place.path, "symlinkat", "", errno))?;
         self.apply.symlink(&place.parent, &place.name, &place.path, &entry.attributes)?;
-        self.nodes.insert(place.path, Node::Other);
+        let size = target.len() as u64;
+        self.size = self.size.saturating_add(size);
+        self.nodes.insert(place.path, Node::Other { size });
         Ok(())
     }
 
@@ -163,7 +167,7 @@ impl Tree {
         if target.path == place.path {
             return Ok(());
         }
-        if !matches!(self.nodes.get(&target.path), Some(Node::File { .. } | Node::Other)) {
+        if !matches!(self.nodes.get(&target.path), Some(Node::File { .. } | Node::Other { .. })) {
             return Err(no_target());
         }
         self.clear(&place)?;
@@ -179,7 +183,7 @@ impl Tree {
             Err(Errno::ENOENT) => return Err(no_target()),
             Err(errno) => return Err(failed(&place.path, "linkat", &shown(&target.path), errno)),
         }
-        self.nodes.insert(place.path, Node::Other);
+        self.nodes.insert(place.path, Node::Other { size: 0 });
         Ok(())
     }
 
@@ -189,7 +193,7 @@ impl Tree {
         nix::sys::stat::mknodat(&place.parent, place.name.as_slice(), SFlag::S_IFIFO, mode, 0)
             .map_err(|errno| failed(&place.path, "mknodat", "S_IFIFO", errno))?;
         self.apply.special(&place.parent, &place.name, &place.path, &entry.attributes)?;
-        self.nodes.insert(place.path, Node::Other);
+        self.nodes.insert(place.path, Node::Other { size: 0 });
         Ok(())
     }
 
@@ -316,7 +320,10 @@ impl Tree {
         self.cached = None;
         match node {
             Node::File { size, payload } => self.discard_file(place, size, payload),
-            Node::Other => unlink(place, &place.name),
+            Node::Other { size } => {
+                self.size = self.size.saturating_sub(size);
+                unlink(place, &place.name)
+            }
             Node::Whiteout => match unlink(place, &place.name) {
                 Err(Error::System { source, .. }) if source.errno == Errno::ENOENT as i32 => {
                     unlink(place, &[whiteout::PREFIX, &place.name].concat())
@@ -337,10 +344,14 @@ impl Tree {
             .cloned()
             .collect();
         for path in inside {
-            if let Some(Node::File { size, payload }) = self.nodes.remove(&path) {
-                let file =
-                    self.existing(&path)?.ok_or_else(|| failed(&path, "openat2", "", Errno::ENOENT))?;
-                self.discard_file(&file, size, payload)?;
+            match self.nodes.remove(&path) {
+                Some(Node::File { size, payload }) => {
+                    let file =
+                        self.existing(&path)?.ok_or_else(|| failed(&path, "openat2", "", Errno::ENOENT))?;
+                    self.discard_file(&file, size, payload)?;
+                }
+                Some(Node::Other { size }) => self.size = self.size.saturating_sub(size),
+                _ => {}
             }
         }
         let name = std::ffi::CString::new(place.name.as_slice()).expect("member names hold no NUL byte");

@@ -96,7 +96,7 @@ impl Tree {
                 }
                 None | Some(Node::Whiteout) => (fd, real) = self.make_parent(fd, component, step)?,
                 Some(Node::File { .. }) => return Err(not_a_directory()),
-                Some(Node::Other) => {
+                Some(Node::Other { .. }) => {
                     // Fails for what is no link.
                     let target = nix::fcntl::readlinkat(&fd, component.as_slice());
                     let target = target.map_err(|_| not_a_directory())?;

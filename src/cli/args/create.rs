@@ -8,6 +8,7 @@ use crate::cli::error::{CommandError, chain};
 use crate::engine::container::create::{PullPolicy, Request};
 use crate::spec::container::{NetworkMode, Seccomp};
 use crate::spec::env::{self, EnvChange};
+use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
 use crate::spec::{mount, port};
@@ -22,7 +23,7 @@ pub struct CreateFlags {
     cap_drop: Vec<String>,
     /// Write the container's ID to this file, which must not exist
     #[arg(long, value_name = "string")]
-    cidfile: Option<PathBuf>,
+    cidfile: Option<String>,
     /// Run this instead of the image's ENTRYPOINT; empty for none
     #[arg(long, value_name = "string")]
     entrypoint: Option<String>,
@@ -31,7 +32,7 @@ pub struct CreateFlags {
     env: Vec<String>,
     /// Set the environment variables of a file, one a line
     #[arg(long, value_name = "list")]
-    env_file: Vec<PathBuf>,
+    env_file: Vec<String>,
     /// The container's host name
     #[arg(short = 'h', long, value_name = "string")]
     hostname: Option<String>,
@@ -177,7 +178,7 @@ pub const MISSING: &[Missing] = &[
 ];
 
 /// `--env-file` and `-e` of this process's caller, as `exec` takes them.
-pub fn own_environment(files: &[PathBuf], own: &[String]) -> Result<Vec<EnvChange>, CommandError> {
+pub fn own_environment(files: &[String], own: &[String]) -> Result<Vec<EnvChange>, CommandError> {
     with_caller(|caller| environment(files, own, caller))
 }
 
@@ -204,10 +205,8 @@ impl CreateFlags {
         let mut words = words.into_iter();
         let image = words.next().expect("at least one word was asked for");
         let (no_new_privileges, seccomp) = security_options(&self.security_opt, caller)?;
-        let binds = self.volume.iter().map(|text| mount::parse_volume(text, caller.cwd));
         let ports = self.publish.iter().map(|text| port::parse_publish(text));
         let ports: Vec<Vec<_>> = ports.collect::<Result<_, _>>().map_err(CommandError::usage)?;
-        let tmpfs = self.tmpfs.iter().map(|text| mount::parse_tmpfs(text));
         Ok(Request {
             image,
             command: words.collect(),
@@ -226,8 +225,8 @@ impl CreateFlags {
             labels: labels(&self.label)?,
             network: network_mode(self.network.as_deref())?,
             ports: ports.concat(),
-            binds: binds.collect::<Result<_, _>>().map_err(CommandError::failure)?,
-            tmpfs: tmpfs.collect::<Result<_, _>>().map_err(CommandError::failure)?,
+            binds: binds(&self.volume, caller)?,
+            tmpfs: tmpfs(&self.tmpfs)?,
             read_only: self.read_only,
             cap_add: self.cap_add,
             cap_drop: self.cap_drop,
@@ -237,9 +236,35 @@ impl CreateFlags {
             init: self.init,
             stop_signal: self.stop_signal,
             auto_remove: self.rm,
-            cidfile: self.cidfile,
+            cidfile: self.cidfile.filter(|path| !path.is_empty()).map(PathBuf::from),
         })
     }
+}
+
+/// The bind mounts; one that is given twice is meant once.
+fn binds(texts: &[String], caller: &Caller<'_>) -> Result<Vec<BindMount>, CommandError> {
+    let mut binds = Vec::new();
+    for text in texts {
+        let bind = mount::parse_volume(text, caller.cwd).map_err(|error| match error.is_malformed() {
+            true => CommandError::usage(error),
+            false => CommandError::failure(error),
+        })?;
+        if !binds.contains(&bind) {
+            binds.push(bind);
+        }
+    }
+    Ok(binds)
+}
+
+/// The last one for a place counts.
+fn tmpfs(texts: &[String]) -> Result<Vec<TmpfsMount>, CommandError> {
+    let mut mounts: Vec<TmpfsMount> = Vec::new();
+    for text in texts {
+        let mount = mount::parse_tmpfs(text).map_err(CommandError::failure)?;
+        mounts.retain(|other| other.target != mount.target);
+        mounts.push(mount);
+    }
+    Ok(mounts)
 }
 
 /// An empty name is none, as a script's unset variable gives it.
@@ -267,6 +292,7 @@ fn network_mode(text: Option<&str>) -> Result<NetworkMode, CommandError> {
     let name = text.unwrap_or("default");
     match name {
         "default" => Ok(NetworkMode::Default),
+        "" => Err(CommandError::usage_text("no name set for network")),
         "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
         "slirp4netns" => Ok(NetworkMode::Slirp4netns),
@@ -279,18 +305,20 @@ fn network_mode(text: Option<&str>) -> Result<NetworkMode, CommandError> {
 
 /// The variables of the files, then those of `-e`: later ones win.
 fn environment(
-    files: &[PathBuf],
+    files: &[String],
     own: &[String],
     caller: &Caller<'_>,
 ) -> Result<Vec<EnvChange>, CommandError> {
     let mut changes = Vec::new();
     for file in files {
-        let name = file.display().to_string();
-        let content = (caller.read)(file).map_err(|error| {
+        let content = (caller.read)(Path::new(file)).map_err(|error| {
             let why = chain(&error);
-            CommandError::usage_text(format!("cannot read the environment file {name}: {why}"))
+            CommandError::usage_text(match error.kind() {
+                std::io::ErrorKind::IsADirectory => format!("invalid env file ({file}): read {file}: {why}"),
+                _ => format!("open {file}: {why}"),
+            })
         })?;
-        changes.extend(env::parse_file(&name, &content, caller.variable).map_err(CommandError::usage)?);
+        changes.extend(env::parse_file(file, &content, caller.variable).map_err(CommandError::usage)?);
     }
     for text in own {
         let change = env::parse(text, caller.variable);
@@ -326,7 +354,7 @@ fn security_options(texts: &[String], caller: &Caller<'_>) -> Result<(bool, Secc
             ("apparmor" | "label" | "mask" | "unmask" | "systempaths" | "writable-cgroups", _) => {
                 return Err(CommandError::usage_text(format!("--security-opt {key} is not supported yet")));
             }
-            _ => return Err(CommandError::usage_text(format!("Invalid --security-opt: {text:?}"))),
+            _ => return Err(CommandError::usage_text(format!("invalid --security-opt: {text:?}"))),
         }
     }
     Ok((no_new_privileges, seccomp))
@@ -336,7 +364,10 @@ fn security_options(texts: &[String], caller: &Caller<'_>) -> Result<(bool, Secc
 fn seccomp_profile(file: &str, caller: &Caller<'_>) -> Result<Seccomp, CommandError> {
     let fail =
         |why: String| CommandError::usage_text(format!("cannot use the seccomp profile {file}: {why}"));
-    let bytes = (caller.read)(Path::new(file)).map_err(|error| fail(chain(&error)))?;
+    let bytes = (caller.read)(Path::new(file)).map_err(|error| {
+        let why = chain(&error);
+        CommandError::usage_text(format!("opening seccomp profile ({file}) failed: open {file}: {why}"))
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| fail(chain(&error)))?;
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(serde_json::Value::Object(_)) => Ok(Seccomp::Profile(text)),

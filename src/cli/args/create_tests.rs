@@ -87,7 +87,7 @@ fn files_of_variables_come_before_the_flags() {
     let request = request_with(&["-e", "A=flag", "--env-file", "/f", "i"], &files).unwrap();
     assert_eq!(texts(&request.env), ["A=file", "SHELL=/bin/zsh", "B=x y ", "A=flag"]);
     let error = request_with(&["--env-file", "/nope", "i"], &files).unwrap_err();
-    assert!(error.starts_with("cannot read the environment file /nope: "), "{error}");
+    assert!(error.starts_with("open /nope: "), "{error}");
     let error = request_with(&["--env-file", "/f", "i"], &[("/f", "a b=c\n")]).unwrap_err();
     assert_eq!(error, "invalid env file (/f): variable 'a b' contains whitespaces");
 }
@@ -105,7 +105,23 @@ fn seccomp_profiles_are_read() {
         profile("/list").unwrap_err(),
         "cannot use the seccomp profile /list: it is not a JSON object"
     );
-    assert!(profile("/nope").unwrap_err().starts_with("cannot use the seccomp profile /nope: "));
+    assert!(
+        profile("/nope").unwrap_err().starts_with("opening seccomp profile (/nope) failed: open /nope: ")
+    );
+}
+
+#[test]
+fn mounts_given_twice() {
+    let request = request("-v /a:/b -v /a:/b/ --tmpfs /t --tmpfs /u --tmpfs /t/:size=1m i").unwrap();
+    assert_eq!(request.binds.len(), 1);
+    let tmpfs: Vec<_> =
+        request.tmpfs.iter().map(|t| (t.target.to_str().unwrap(), t.options.as_str())).collect();
+    assert_eq!(tmpfs, [("/u", ""), ("/t", "size=1m")]);
+}
+
+#[test]
+fn an_empty_id_file_is_none() {
+    assert_eq!(request("--cidfile= i").unwrap().cidfile, None);
 }
 
 #[test]
@@ -113,17 +129,19 @@ fn mistakes_are_told() {
     let cases = [
         ("--pull foo i", "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\""),
         ("-p 99999:1 i", "invalid hostPort: 99999"),
-        ("-v /a:/b:zz i", "invalid mode in \"/a:/b:zz\": zz is not supported (ro and rw are)"),
+        ("-v /a:/b:zz i", "invalid mode: zz (in \"/a:/b:zz\"; ro and rw are supported)"),
         ("-l =x i", "invalid argument \"=x\" for \"-l, --label\" flag: invalid label '=x': empty name"),
         ("--name !! i", "Invalid container name (!!), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("-e =x i", "invalid argument \"=x\" for \"-e, --env\" flag: invalid environment variable: =x"),
-        ("--security-opt foo i", "Invalid --security-opt: \"foo\""),
+        ("--security-opt foo i", "invalid --security-opt: \"foo\""),
         ("--security-opt apparmor=x i", "--security-opt apparmor is not supported yet"),
         ("--restart always i", "--restart is not supported yet"),
         ("-m 1g i", "--memory is not supported yet"),
         ("-dP i", "--publish-all is not supported yet"),
         ("--rm", "'coracle run' requires at least 1 argument"),
+        ("--network= i", "no name set for network"),
         ("--name", "flag needs an argument: --name"),
+        ("-ie", "flag needs an argument: 'e' in -ie"),
     ];
     for (line, message) in cases {
         // `-d` belongs to `run` alone; these flags are the ones it shares with `create`.

@@ -21,7 +21,6 @@ pub enum Arity {
     Exactly(usize),
     AtLeast(usize),
     AtMost(usize),
-    Between(usize, usize),
 }
 
 impl Arity {
@@ -31,7 +30,6 @@ impl Arity {
             Arity::Exactly(n) => count == n,
             Arity::AtLeast(n) => count >= n,
             Arity::AtMost(n) => count <= n,
-            Arity::Between(low, high) => (low..=high).contains(&count),
         }
     }
 
@@ -42,9 +40,6 @@ impl Arity {
             Arity::Exactly(n) => format!("requires {n} {}", noun(n)),
             Arity::AtLeast(n) => format!("requires at least {n} {}", noun(n)),
             Arity::AtMost(n) => format!("requires at most {n} {}", noun(n)),
-            Arity::Between(low, high) => {
-                format!("requires at least {low} and at most {high} {}", noun(high))
-            }
         }
     }
 }
@@ -146,13 +141,13 @@ pub fn parse<A: clap::Args>(verb: &Verb, path: &str, argv: &[OsString]) -> Resul
     let mut matches = match command.try_get_matches_from_mut(argv) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Parse::Help),
-        Err(error) => return Err(reworded(&error, verb, &command)),
+        Err(error) => return Err(reworded(&error, verb, &command, argv)),
     };
     let words = take_words(&mut matches);
     if !verb.arity.admits(words.len()) {
         return Err(CommandError::count(path, verb.arity));
     }
-    let flags = A::from_arg_matches(&matches).map_err(|error| reworded(&error, verb, &command))?;
+    let flags = A::from_arg_matches(&matches).map_err(|error| reworded(&error, verb, &command, argv))?;
     Ok(Parse::Run(Parsed { flags, words }))
 }
 
@@ -170,7 +165,7 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 /// clap's error in docker's words.
-fn reworded(error: &clap::Error, verb: &Verb, command: &clap::Command) -> CommandError {
+fn reworded(error: &clap::Error, verb: &Verb, command: &clap::Command, argv: &[OsString]) -> CommandError {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(" "),
@@ -181,7 +176,9 @@ fn reworded(error: &clap::Error, verb: &Verb, command: &clap::Command) -> Comman
     let flag = flag_of(&typed);
     CommandError::flag(match error.kind() {
         ErrorKind::UnknownArgument => unknown(flag, verb),
-        ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
+        ErrorKind::InvalidValue if value.is_empty() => {
+            format!("flag needs an argument: {}", without_argument(flag, argv))
+        }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let why = std::error::Error::source(error).map_or_else(String::new, |e| format!(": {e}"));
             format!("invalid argument {value:?} for \"{}\" flag{why}", both_forms(flag, command))
@@ -192,6 +189,15 @@ fn reworded(error: &clap::Error, verb: &Verb, command: &clap::Command) -> Comman
         }
         _ => error.to_string().trim_end().to_owned(),
     })
+}
+
+/// The flag at the end of the line: `--name`, or `'n' in -n` as docker tells short ones.
+fn without_argument(flag: &str, argv: &[OsString]) -> String {
+    let last = argv.last().and_then(|word| word.to_str()).unwrap_or_default();
+    match last.strip_prefix('-').and_then(|letters| letters.chars().last()) {
+        Some(letter) if !last.starts_with("--") => format!("'{letter}' in {last}"),
+        _ => flag.to_owned(),
+    }
 }
 
 /// `--name` of clap's `--name <string>` or `--rm[=<rm>]`.
@@ -363,7 +369,6 @@ mod tests {
             (Arity::Exactly(2), 1, "requires 2 arguments"),
             (Arity::AtLeast(2), 1, "requires at least 2 arguments"),
             (Arity::AtMost(1), 2, "requires at most 1 argument"),
-            (Arity::Between(1, 2), 3, "requires at least 1 and at most 2 arguments"),
         ];
         for (arity, count, sentence) in sentences {
             assert!(!arity.admits(count));

@@ -1,7 +1,6 @@
 //! `coracle exec`: run a command in a running container.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::args::create::own_environment;
@@ -20,7 +19,7 @@ pub struct Args {
     env: Vec<String>,
     /// Set the environment variables of a file, one a line
     #[arg(long, value_name = "list")]
-    env_file: Vec<PathBuf>,
+    env_file: Vec<String>,
     /// Keep stdin open
     #[arg(short, long)]
     interactive: bool,
@@ -38,6 +37,9 @@ pub struct Args {
     workdir: Option<String>,
 }
 
+/// docker's exit code for a working directory that is no absolute path.
+const RELATIVE_WORKDIR: u8 = 128;
+
 impl Command for Args {
     const VERB: Verb = Verb {
         forms: &["container exec", "exec"],
@@ -54,6 +56,9 @@ impl Command for Args {
         if tty && interactive && !detach && !std::io::stdin().is_terminal() {
             return Err(super::no_terminal());
         }
+        if workdir.as_deref().is_some_and(|path| !path.is_empty() && !path.starts_with('/')) {
+            return Err(CommandError::with_code_text(RELATIVE_WORKDIR, "Cwd must be an absolute path"));
+        }
         let mut words = words.into_iter();
         let request = Request {
             container: words.next().expect("two words were asked for"),
@@ -66,7 +71,11 @@ impl Command for Args {
             detach,
             privileged,
         };
-        let status = exec(context.engine()?, request).map_err(super::start::error)?;
+        let status = exec(context.engine()?, request).map_err(|error| match detach {
+            // Nobody waits for the command, so its status is not told either.
+            true => CommandError::failure(error),
+            false => super::start::error(error),
+        })?;
         Ok(super::exit_code(status))
     }
 }

@@ -25,7 +25,7 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let signal = self.signal.as_deref().filter(|name| !name.is_empty());
-        let signal = super::signal(signal.unwrap_or("KILL"))?;
+        let signal = signal.unwrap_or("KILL");
         let engine = context.engine()?;
         targets::each(&context.ui, &words, |name| {
             kill(engine, name, signal).map(|()| true).map_err(CommandError::failure)

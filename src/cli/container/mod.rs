@@ -26,11 +26,6 @@ fn exit_code(status: i32) -> ExitCode {
 fn no_terminal() -> CommandError {
     CommandError::with_code_text(
         1,
-        "cannot attach stdin to a TTY-enabled container because stdin is not a terminal (without one, as in a CI job, use -i without -t)",
+        "the input device is not a TTY (without a terminal, as in a CI job, use -i without -t)",
     )
-}
-
-/// A signal as `-s` takes it: a name with or without `SIG`, or a number.
-fn signal(text: &str) -> Result<i32, CommandError> {
-    crate::spec::signal::parse(text).map_err(CommandError::failure)
 }

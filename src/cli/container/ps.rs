@@ -1,5 +1,6 @@
 //! `coracle ps`: the table of containers.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -8,9 +9,12 @@ use crate::cli::args::{Arity, Verb, missing, missing_short};
 use crate::cli::error::CommandError;
 use crate::cli::ui::Table;
 use crate::cli::{Command, Context, human, ports};
+use crate::engine::Engine;
 use crate::engine::container::list::{Listed, Request, Sizes, list};
 use crate::engine::container::remove::sweep_abandoned;
 use crate::spec::container::Status;
+use crate::spec::digest::Digest;
+use crate::spec::image_ref::ImageRef;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -57,12 +61,30 @@ impl Command for Args {
             true => engine.sizes(container).map(Some),
             false => Ok(None),
         };
-        let listed = list(containers, &Request { all, last }, sizes).map_err(CommandError::failure)?;
+        let mut listed = list(containers, &Request { all, last }, sizes).map_err(CommandError::failure)?;
+        if !quiet {
+            name_by_id(engine, &mut listed);
+        }
         let text = match quiet {
             true => ids(&listed, no_trunc),
             false => table(&listed, &Shown { no_trunc, size, now: Timestamp::now() }),
         };
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// As docker: an image that lost the name it was used by, or whose name another one got, is shown by
+/// its id.
+fn name_by_id(engine: &Engine, listed: &mut [Listed]) {
+    let mut meant: HashMap<String, Option<Digest>> = HashMap::new();
+    for container in listed {
+        let Some(id) = &container.image_id else { continue };
+        let found = meant
+            .entry(container.image.clone())
+            .or_insert_with(|| engine.store.find_image(&container.image).ok().map(|(image, _)| image.id));
+        if found.as_ref() != Some(id) {
+            container.image = id.to_string();
+        }
     }
 }
 
@@ -100,7 +122,7 @@ fn table(listed: &[Listed], shown: &Shown) -> String {
     table.render()
 }
 
-/// A digest after a tag is left out, as is an image id's length.
+/// The familiar name without a digest; of an id the first digits.
 fn image(name: &str, no_trunc: bool) -> String {
     if no_trunc {
         return name.to_owned();
@@ -109,11 +131,16 @@ fn image(name: &str, no_trunc: bool) -> String {
     if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return hex[..12].to_owned();
     }
-    match name.split_once('@') {
-        Some((tagged, _)) if tagged.rsplit('/').next().is_some_and(|last| last.contains(':')) => {
-            tagged.to_owned()
-        }
-        _ => name.to_owned(),
+    let Ok(reference) = ImageRef::parse(name) else { return name.to_owned() };
+    // The parser adds the tag that was not typed.
+    let typed = name
+        .split('@')
+        .next()
+        .and_then(|name| name.rsplit('/').next())
+        .is_some_and(|last| last.contains(':'));
+    match reference.tag().filter(|_| typed) {
+        Some(tag) => format!("{}:{tag}", reference.familiar_name()),
+        None => reference.familiar_name(),
     }
 }
 
@@ -144,7 +171,8 @@ mod tests {
         Listed {
             id: ContainerId::from_bytes([0xb3; 32]),
             name: "web".into(),
-            image: "nginx:1.29@sha256:0000".into(),
+            image: format!("nginx:1.29@sha256:{}", "0".repeat(64)),
+            image_id: None,
             command: "nginx -g 'daemon off;' -c /etc/nginx.conf".into(),
             created: "2026-01-01T00:00:00Z".into(),
             status: Status::Running,
@@ -200,7 +228,17 @@ mod tests {
         let id = "ab".repeat(32);
         assert_eq!(image(&id, false), "abababababab");
         assert_eq!(image(&format!("sha256:{id}"), false), "abababababab");
-        assert_eq!(image("host:5000/a@sha256:00", false), "host:5000/a@sha256:00");
-        assert_eq!(image("host:5000/a:1@sha256:00", false), "host:5000/a:1");
+        let digest = format!("sha256:{id}");
+        let cases = [
+            (format!("host:5000/a@{digest}"), "host:5000/a"),
+            (format!("host:5000/a:1@{digest}"), "host:5000/a:1"),
+            ("docker.io/library/redis".to_owned(), "redis"),
+            ("library/redis:7".to_owned(), "redis:7"),
+            ("host".to_owned(), "host"),
+            ("d6446515".to_owned(), "d6446515"),
+        ];
+        for (name, shown) in cases {
+            assert_eq!(image(&name, false), shown);
+        }
     }
 }

@@ -28,7 +28,6 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let signal = self.signal.as_deref().filter(|name| !name.is_empty());
-        let signal = signal.map(super::signal).transpose()?;
         let engine = context.engine()?;
         targets::each(&context.ui, &words, |name| {
             restart(engine, name, signal, self.timeout).map(|()| true).map_err(CommandError::failure)

@@ -31,9 +31,14 @@ impl Command for Args {
         let Args { attach, interactive } = self;
         let engine = context.engine()?;
         if !attach && !interactive {
-            return targets::each(&context.ui, &words, |name| {
+            let failed = targets::each_of(&context.ui, &words, |name| {
                 start(engine, name, None).map(|_| true).map_err(CommandError::failure)
-            });
+            })?;
+            if failed.is_empty() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            context.ui.message(&format!("failed to start containers: {}", failed.join(", ")));
+            return Err(CommandError::reported(1));
         }
         let [name] = &words[..] else {
             return Err(CommandError::usage_text("you cannot start and attach multiple containers at once"));

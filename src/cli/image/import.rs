@@ -23,15 +23,21 @@ impl Command for Args {
         forms: &["image import", "import"],
         about: "Make an image from an archive of a root file system",
         usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-        arity: Arity::Between(1, 2),
+        arity: Arity::AtLeast(1),
         missing: &[missing_short("change", 'c')],
         ..Verb::PLAIN
     };
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { message, platform } = self;
+        if let Some(word) = words.get(2) {
+            return Err(CommandError::usage_text(format!("{word:?} is one word too many")));
+        }
         let name = words.get(1).map(|text| text.parse()).transpose().map_err(CommandError::failure)?;
         let platform = platform_of(platform.as_deref())?;
+        if platform.as_ref().is_some_and(|platform| platform.os() != Platform::host().os()) {
+            return Err(CommandError::failure_text("operating system is not supported"));
+        }
         let source = &words[0];
         let message = message.unwrap_or_else(|| format!("Imported from {source}"));
         let engine = context.engine()?;

@@ -87,7 +87,10 @@ pub fn for_container(request: &create::Request, context: &Context) -> Result<(),
         return Ok(());
     }
     let stored = || match context.engine()?.store.find_image(&request.image) {
-        Ok(_) => Ok(true),
+        // One for another platform does not serve.
+        Ok((image, _)) => {
+            context.engine()?.suits(&image.id, request.platform.as_ref()).map_err(CommandError::failure)
+        }
         Err(images::Error::NotFound(_)) => Ok(false),
         Err(error) => Err(CommandError::failure(error)),
     };

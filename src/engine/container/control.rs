@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::monitor::protocol::{Event, Request};
 use crate::monitor::{short_socket_path, socket_path};
 use crate::spec::id::ContainerId;
+use crate::spec::signal::InvalidSignal;
 use crate::store::containers::{self, Held};
 
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,16 @@ pub enum Error {
     Engine(#[from] crate::engine::Error),
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error(transparent)]
+    Signal(#[from] InvalidSignal),
+    /// What failed, and on which container as it was named.
+    #[error("cannot {verb} container: {key}")]
+    On {
+        verb: &'static str,
+        key: String,
+        #[source]
+        source: Box<Error>,
+    },
     #[error("cannot talk to the monitor of container {id}")]
     Connection {
         id: String,
@@ -28,6 +39,12 @@ pub enum Error {
     Conversation(#[from] attach::Error),
     #[error("the monitor of container {id} refused: {reason}")]
     Refused { id: String, reason: String },
+}
+
+impl Error {
+    pub(super) fn on(verb: &'static str, key: &str) -> impl FnOnce(Error) -> Error {
+        move |source| Error::On { verb, key: key.to_owned(), source: Box::new(source) }
+    }
 }
 
 /// What came of asking.

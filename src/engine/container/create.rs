@@ -98,8 +98,8 @@ pub enum Error {
     NoCommand,
     #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
     RelativeWorkdir(String),
-    #[error("cannot use the stop signal")]
-    StopSignal(#[source] signal::InvalidSignal),
+    #[error(transparent)]
+    StopSignal(#[from] signal::InvalidSignal),
     #[error(transparent)]
     User(#[from] InvalidUser),
     #[error("Duplicate mount point: {0}")]
@@ -108,7 +108,7 @@ pub enum Error {
     Capability { option: &'static str, name: String },
     #[error("container ID file found, make sure the other container isn't running or delete {0}")]
     CidFileExists(PathBuf),
-    #[error("cannot write the container ID file {path}")]
+    #[error("failed to create the container ID file: open {path}")]
     CidFile { path: PathBuf, source: std::io::Error },
 }
 
@@ -233,9 +233,10 @@ fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
     let own_ports = request.ports.iter().map(PublishedPort::target);
     let exposed_ports: BTreeSet<String> =
         image_ports.map(|port| with_protocol(&port)).chain(own_ports).collect();
-    let stop_signal_name = request.stop_signal.clone().or_else(|| config.stop_signal.clone());
+    let stop_signal_name =
+        request.stop_signal.clone().filter(|name| !name.is_empty()).or_else(|| config.stop_signal.clone());
     let stop_signal = match &stop_signal_name {
-        Some(name) => signal::parse(name).map_err(Error::StopSignal)?,
+        Some(name) => signal::parse(name)?,
         None => signal::SIGTERM,
     };
     refuse_duplicates(request)?;
@@ -279,9 +280,9 @@ fn refuse_duplicates(request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// Capability names as docker writes them down: upper case, with `CAP_`, or `ALL`.
+/// Capability names as docker writes them down: sorted, upper case, with `CAP_`, or `ALL`.
 fn capabilities(names: &[String], option: &'static str) -> Result<Vec<String>, Error> {
-    names
+    let names: Result<BTreeSet<String>, Error> = names
         .iter()
         .map(|name| {
             let upper = name.to_ascii_uppercase();
@@ -294,7 +295,8 @@ fn capabilities(names: &[String], option: &'static str) -> Result<Vec<String>, E
                 false => Err(Error::Capability { option, name: full }),
             }
         })
-        .collect()
+        .collect();
+    Ok(names?.into_iter().collect())
 }
 
 /// `--cidfile`: reserved before the container is made, so that two runs never share one; removed

@@ -183,6 +183,8 @@ fn stop_signals() {
     assert_eq!((options.stop_signal, options.stop_signal_name.as_deref()), (9, Some("9")));
     let plain = RunConfig { stop_signal: None, ..full() };
     assert_eq!(planned(&Request::default(), &image(plain)).unwrap().options.stop_signal, 15);
+    let empty = Request { stop_signal: Some(String::new()), ..Request::default() };
+    assert_eq!(record(&empty).options.stop_signal_name, record(&Request::default()).options.stop_signal_name);
     let wrong = Request { stop_signal: Some("bogus".into()), ..Request::default() };
     assert!(matches!(planned(&wrong, &image(full())).unwrap_err(), Error::StopSignal(_)));
 }
@@ -195,7 +197,7 @@ fn capabilities_are_written_in_full() {
         ..Request::default()
     };
     let options = record(&request).options;
-    assert_eq!(options.cap_add, ["CAP_NET_ADMIN", "CAP_SYS_TIME", "ALL"]);
+    assert_eq!(options.cap_add, ["ALL", "CAP_NET_ADMIN", "CAP_SYS_TIME"]);
     assert_eq!(options.cap_drop, ["CAP_CHOWN"]);
     let wrong = Request { cap_add: words("FOO"), ..Request::default() };
     let error = planned(&wrong, &image(full())).unwrap_err().to_string();

@@ -62,13 +62,16 @@ fn order(engine: &Engine, container: &Container, request: &Request) -> Result<se
     let process = ProcessSpec {
         argv: request.argv.clone(),
         env: merge(&env, &request.env),
-        cwd: request.workdir.clone().unwrap_or_else(|| first.cwd.clone()),
+        cwd: request.workdir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| first.cwd.clone()),
         user: request.user.clone().unwrap_or_else(|| first.user.clone()),
         tty: request.tty,
         open_stdin: request.interactive,
     };
     let mut options = container.record.options.clone();
-    options.privileged |= request.privileged;
+    if request.privileged {
+        // All capabilities, and the container's system call filter all the same.
+        (options.cap_add, options.cap_drop) = (vec!["ALL".to_owned()], Vec::new());
+    }
     let host_network = options.network == NetworkMode::Host;
     let single_id = engine.mapped()?.is_single();
     Ok(session::Order {

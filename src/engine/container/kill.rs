@@ -3,16 +3,27 @@
 use super::control::{self, Answer, ask};
 use crate::engine::Engine;
 use crate::monitor::protocol::Request;
+use crate::spec::signal;
 
 pub use control::Error;
 
-pub fn kill(engine: &Engine, key: &str, signal: i32) -> Result<(), Error> {
+pub fn kill(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
+    send(engine, key, signal).map_err(Error::on("kill", key))
+}
+
+fn send(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
     let container = engine.store.find_container(key)?;
     let id = &container.record.id;
+    let signal = signal::parse(signal)?;
     if !container.is_running() {
         return Err(Error::NotRunning(id.to_string()));
     }
-    match ask(engine, id, Request::Kill { signal })? {
+    // As docker: nobody can resist SIGKILL, so the end is waited for, and `start` may follow at once.
+    let request = match signal {
+        libc::SIGKILL => Request::Stop { signal, timeout: 0 },
+        signal => Request::Kill { signal },
+    };
+    match ask(engine, id, request)? {
         Answer::Gone => Err(Error::NotRunning(id.to_string())),
         Answer::Done | Answer::Exited(_) => Ok(()),
     }

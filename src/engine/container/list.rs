@@ -1,6 +1,7 @@
 //! Which containers `ps` shows, and what it knows of each. Pure; runs in the client.
 
 use crate::spec::container::{ImageUse, Status};
+use crate::spec::digest::Digest;
 use crate::spec::id::ContainerId;
 use crate::spec::port::PublishedPort;
 use crate::store::containers::Container;
@@ -28,6 +29,8 @@ pub struct Listed {
     pub name: String,
     /// The image as the user named it.
     pub image: String,
+    /// `None` for the built-in image.
+    pub image_id: Option<Digest>,
     /// In one line, arguments with spaces in single quotes.
     pub command: String,
     pub created: String,
@@ -75,6 +78,10 @@ fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
         id: record.id.clone(),
         name: container.name.clone(),
         image: image_name(&record.image),
+        image_id: match &record.image {
+            ImageUse::Stored { id, .. } => Some(id.clone()),
+            ImageUse::Host => None,
+        },
         command: command_line(&record.process.argv),
         created: record.created.clone(),
         status: state.status,

@@ -36,7 +36,7 @@ impl From<containers::Error> for Error {
 pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result<(), Error> {
     let id = match engine.store.find_container(key) {
         Ok(container) if container.is_running() && !force => {
-            return Err(Error::Running { name: format!("/{}", container.name) });
+            return Err(Error::Running { name: container.name });
         }
         Ok(container) => {
             let id = container.record.id.clone();

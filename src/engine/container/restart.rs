@@ -7,12 +7,21 @@ use crate::engine::Engine;
 pub enum Error {
     #[error(transparent)]
     Stop(#[from] stop::Error),
+    #[error("cannot restart container {key}")]
+    Restart {
+        key: String,
+        #[source]
+        source: Box<stop::Error>,
+    },
     #[error(transparent)]
     Start(#[from] start::Error),
 }
 
-pub fn restart(engine: &Engine, key: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Error> {
-    stop::stop(engine, key, signal, timeout)?;
+pub fn restart(engine: &Engine, key: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<(), Error> {
+    stop::stop(engine, key, signal, timeout).map_err(|error| match error {
+        stop::Error::On { key, source, .. } => Error::Restart { key, source },
+        error => Error::Stop(error),
+    })?;
     start::start(engine, key, None)?;
     Ok(())
 }

@@ -8,7 +8,9 @@ use crate::engine::Engine;
 use crate::monitor::log::now;
 use crate::spec::container::{ContainerRecord, ImageUse};
 use crate::spec::id::ContainerId;
+use crate::spec::image_ref::ImageRef;
 use crate::spec::name::ContainerName;
+use crate::spec::platform::Platform;
 use crate::store::containers::{self, Container};
 use crate::sys::process::random;
 
@@ -108,10 +110,17 @@ fn view(engine: &Engine, request: &Request) -> Result<ImageView, Error> {
         return Ok(ImageView::Host);
     }
     let (image, _) = engine.store.find_image(&request.image).map_err(|error| match error {
-        crate::store::images::Error::NotFound(key) => Error::NoSuchImage(key),
+        crate::store::images::Error::NotFound(key) => {
+            Error::NoSuchImage(ImageRef::parse(&key).map(|name| name.familiar()).unwrap_or(key))
+        }
         error => error.into(),
     })?;
     let config = engine.store.image_config(&image.id)?;
+    let platform = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
+    if let Some(wanted) = request.platform.as_ref().filter(|wanted| wanted.distance(&platform).is_none()) {
+        let (platform, wanted) = (platform.to_string(), wanted.to_string());
+        return Err(Error::WrongPlatform { image: request.image.clone(), platform, wanted });
+    }
     Ok(ImageView::Stored {
         reference: request.image.clone(),
         id: image.id,

@@ -25,12 +25,16 @@ pub enum Error {
     Create(#[from] super::create::Error),
     #[error(transparent)]
     Engine(#[from] crate::engine::Error),
-    #[error("cannot use the image")]
+    #[error(transparent)]
     Image(#[from] crate::store::images::Error),
     #[error("cannot make the image's layers ready for native overlay")]
     Whiteouts(#[source] crate::store::layers::Error),
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    #[error(
+        "image with reference {image} was found but its platform ({platform}) does not match the specified platform ({wanted})"
+    )]
+    WrongPlatform { image: String, platform: String, wanted: String },
     #[error("invalid mount config: bind source path does not exist: {0}")]
     NoBindSource(std::path::PathBuf),
     #[error("cannot start the container's monitor")]

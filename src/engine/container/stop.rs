@@ -4,6 +4,7 @@
 use super::control::{self, ask};
 use crate::engine::Engine;
 use crate::monitor::protocol::Request;
+use crate::spec::signal;
 
 pub use control::Error;
 
@@ -11,12 +12,15 @@ pub use control::Error;
 const TIMEOUT: i64 = 10;
 
 /// Stops a container; one that does not run is fine. `timeout` is in seconds, negative for ever.
-pub fn stop(engine: &Engine, key: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Error> {
+pub fn stop(engine: &Engine, key: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<(), Error> {
     let container = engine.store.find_container(key)?;
     if !container.is_running() {
         return Ok(());
     }
-    let signal = signal.unwrap_or(container.record.options.stop_signal);
-    let request = Request::Stop { signal, timeout: timeout.unwrap_or(TIMEOUT) };
-    ask(engine, &container.record.id, request).map(drop)
+    let ask = || {
+        let signal = signal.map_or(Ok(container.record.options.stop_signal), signal::parse)?;
+        let request = Request::Stop { signal, timeout: timeout.unwrap_or(TIMEOUT) };
+        ask(engine, &container.record.id, request).map(drop)
+    };
+    ask().map_err(Error::on("stop", key))
 }

@@ -25,8 +25,6 @@ pub struct Inspected {
     pub created: String,
     pub docker_version: String,
     pub author: String,
-    /// The configuration's `config` as it was pulled, with docker's keys added where it has none.
-    pub config: Map<String, Value>,
     pub architecture: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -36,6 +34,8 @@ pub struct Inspected {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: Metadata,
+    /// The configuration's `config` as it was pulled, with docker's keys added where it has none.
+    pub config: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -33,9 +33,13 @@ pub struct Listed {
 
 /// The newest image first; the names of one image in alphabetical order.
 pub fn list(store: &Store, request: &Request) -> Result<Vec<Listed>, Error> {
-    let only = match &request.only {
-        Some(text) => Some(Only::parse(text)?),
-        None => None,
+    let only = match request.only.as_deref() {
+        None | Some("") => None,
+        // As in docker: what is no name matches nothing.
+        Some(text) => match Only::parse(text) {
+            Ok(only) => Some(only),
+            Err(_) => return Ok(Vec::new()),
+        },
     };
     let mut names: HashMap<Digest, Vec<ImageRef>> = HashMap::new();
     for (name, id) in store.all_tags()? {

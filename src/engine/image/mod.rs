@@ -42,8 +42,8 @@ pub enum Error {
         if *.running { "running" } else { "stopped" }
     )]
     ImageInUse { image: Digest, container: String, running: bool },
-    #[error("cannot import")]
-    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Source(Box<dyn std::error::Error + Send + Sync>),
     #[error("cannot tell which containers use the image")]
     Containers(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -166,7 +166,9 @@ fn security_options(options: &Options) -> Vec<String> {
         Seccomp::Profile(text) => Some(format!("seccomp={text}")),
     };
     let no_new_privileges = options.no_new_privileges.then(|| "no-new-privileges".to_owned());
-    seccomp.into_iter().chain(no_new_privileges).collect()
+    // docker's way of saying that no label of SELinux keeps a privileged container from anything.
+    let label = options.privileged.then(|| "label=disable".to_owned());
+    seccomp.into_iter().chain(no_new_privileges).chain(label).collect()
 }
 
 #[cfg(test)]
@@ -197,7 +199,10 @@ mod tests {
             ..Options::default()
         };
         let json = serde_json::to_value(describe(&options)).unwrap();
-        assert_eq!(json["SecurityOpt"], serde_json::json!(["seccomp=unconfined", "no-new-privileges"]));
+        assert_eq!(
+            json["SecurityOpt"],
+            serde_json::json!(["seccomp=unconfined", "no-new-privileges", "label=disable"])
+        );
         assert_eq!(json["Tmpfs"]["/run"], "size=1m");
         assert!(json["MaskedPaths"].is_null());
         assert_eq!(json["Init"], true);
