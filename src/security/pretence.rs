@@ -41,19 +41,16 @@ const OWN: [Naming; 6] = [
 /// What a process gets whose namespace maps one user and one group.
 #[derive(Debug)]
 pub struct Pretence {
-    /// With a listener, for root.
-    answered: Option<Filter>,
-    /// Alone.
-    plain: Filter,
+    filter: Filter,
+    /// It wants a listener.
+    asks: bool,
 }
 
 impl Pretence {
     pub fn plan(uid: u32, gid: u32) -> Result<Pretence, SeccompError> {
-        let compile = |rules| compile(&profile(rules), CapabilitySet::EMPTY);
-        if uid != 0 {
-            return Ok(Pretence { answered: None, plain: compile(of_user(uid, gid))? });
-        }
-        Ok(Pretence { answered: Some(compile(of_root(gid))?), plain: compile(owners(uid, gid))? })
+        let asks = uid == 0;
+        let rules = if asks { of_root(gid) } else { of_user(uid, gid) };
+        Ok(Pretence { filter: compile(&profile(rules), CapabilitySet::EMPTY)?, asks })
     }
 
     /// Loads the filter for the calling process; `hand_over` passes its listener on.
@@ -62,11 +59,17 @@ impl Pretence {
     /// Then the kernel answers the calls, with errors for ids that are not mapped: a program that cannot
     /// change its user ends, where one that is told a half-truth may try for ever.
     pub fn load(&self, hand_over: impl FnOnce(&Listener) -> sys::Result<()>) -> sys::Result<()> {
-        let Some(answered) = &self.answered else { return self.plain.load() };
-        match identity_tag::write(0, 0).and_then(|()| answered.load_with_listener()) {
-            Ok(listener) => hand_over(&listener),
-            Err(_) => self.plain.load(),
+        if !self.asks {
+            return self.filter.load();
         }
+        match identity_tag::write(0, 0).and_then(|()| self.filter.load_with_listener()) {
+            Ok(listener) => hand_over(&listener),
+            Err(_) => self.unasked().load(),
+        }
+    }
+
+    fn unasked(&self) -> Filter {
+        self.filter.with(Action::Allow, Action::Notify)
     }
 }
 
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn root_is_answered_about_ids() {
-        let root = Filtered::with(planned(0, 0).answered.expect("for root"));
+        let root = Filtered::with(planned(0, 0).filter);
         for (name, args, answer) in CHOWNS {
             assert_eq!(root.all(name, args), answer, "{name} {args:?}");
         }
@@ -204,20 +207,18 @@ mod tests {
 
     #[test]
     fn without_a_listener_the_kernel_answers_root() {
-        let root = Filtered::with(planned(0, 0).plain);
+        let root = Filtered::with(planned(0, 0).unasked());
         for (name, args, answer) in CHOWNS {
             assert_eq!(root.all(name, args), answer, "{name} {args:?}");
         }
-        assert!(
-            ["setuid", "setgroups", "getuid", "setrlimit"].iter().all(|n| root.all(n, &[10]) == LET_THROUGH)
-        );
+        assert!(["setuid", "setgroups", "getuid", "prctl"].iter().all(|n| root.all(n, &[10]) == LET_THROUGH));
     }
 
     #[test]
     fn another_user_is_the_mapped_one() {
         let pretence = planned(1000, 50);
-        assert!(pretence.answered.is_none());
-        let user = Filtered::with(pretence.plain);
+        assert!(!pretence.asks);
+        let user = Filtered::with(pretence.filter);
         for (name, args) in [
             ("fchown", &[3, 1000, 50][..]),
             ("setuid", &[1000]),
@@ -240,21 +241,21 @@ mod tests {
     #[test]
     fn old_calls_have_ids_of_16_bits() {
         let old = if cfg!(target_arch = "x86_64") { Abi::X86 } else { Abi::Arm };
-        let small = Filtered::with(planned(1000, 50).plain);
+        let small = Filtered::with(planned(1000, 50).filter);
         let answer = |name, args: &[u64]| small.one(old, name, args);
         assert_eq!(answer("chown", &[0, 0xffff, 0x7_0032]), Some(LET_THROUGH));
         assert_eq!(answer("chown32", &[0, 0xffff, 50]), Some(SKIPPED));
         assert_eq!(answer("fchownat", &[0, 0, 0xffff, 50]), Some(SKIPPED));
         // An id that does not fit is never meant.
-        let large = Filtered::with(planned(0x1_03e8, 50).plain);
+        let large = Filtered::with(planned(0x1_03e8, 50).filter);
         assert_eq!(large.one(old, "setuid", &[1000]), Some(NOT_PERMITTED));
         assert_eq!(large.one(old, "setuid32", &[0x1_03e8]), Some(LET_THROUGH));
     }
 
     #[test]
     fn they_are_short() {
-        for Pretence { answered, plain } in [planned(0, 0), planned(7, 7)] {
-            assert!(plain.program.len() < 400 && answered.is_none_or(|f| f.program.len() < 400), "{plain:?}");
+        for Pretence { filter, .. } in [planned(0, 0), planned(7, 7)] {
+            assert!(filter.program.len() < 400, "{filter:?}");
         }
     }
 }

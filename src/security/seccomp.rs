@@ -5,7 +5,7 @@
 use super::bpf::{INSTRUCTION, to_bytes};
 use super::caps::CapabilitySet;
 use super::compile::{CompileError, compile as compile_rules};
-use super::profile::{Host, Profile, kernel_version};
+use super::profile::{Action, Host, Profile, kernel_version};
 use super::profile_json::InvalidProfile;
 use super::target::Arch;
 use crate::sys;
@@ -68,9 +68,20 @@ impl Filter {
         sys::seccomp::load(&self.program, self.flags)
     }
 
-    /// Likewise, and gives the listener of a filter with [`Action::Notify`](super::profile::Action::Notify).
+    /// Likewise, and gives the listener of a filter with [`Action::Notify`].
     pub fn load_with_listener(&self) -> sys::Result<Listener> {
         sys::seccomp::load_with_listener(&self.program, self.flags)
+    }
+
+    /// The same filter with one answer in place of another.
+    pub(super) fn with(&self, answer: Action, in_place_of: Action) -> Filter {
+        let mut filter = self.clone();
+        for instruction in &mut filter.program {
+            if u32::from(instruction.code) == libc::BPF_RET && instruction.k == in_place_of.value() {
+                instruction.k = answer.value();
+            }
+        }
+        filter
     }
 
     /// From what [`compile_rules`] made.
