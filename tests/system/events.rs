@@ -36,7 +36,17 @@ fn a_containers_life_is_told() {
     assert_eq!(told, expected);
     assert_eq!(actions(&env, &["event=die", "type=container"]), ["container die"]);
     assert!(actions(&env, &["container=other"]).is_empty());
-    let json = env.coracle(["events", "--since", "1", "--until", "0s", "--filter", "event=exec_die", "--format", "json"]);
+    let json = env.coracle([
+        "events",
+        "--since",
+        "1",
+        "--until",
+        "0s",
+        "--filter",
+        "event=exec_die",
+        "--format",
+        "json",
+    ]);
     let event: serde_json::Value = serde_json::from_str(json.success().stdout()).unwrap();
     assert_eq!(event["Actor"]["Attributes"]["exitCode"], "3");
     assert_eq!(event["Actor"]["Attributes"]["name"], "c1");
@@ -49,7 +59,8 @@ fn a_throw_away_container_and_an_image_are_told_too() {
     env.coracle(["tag", "tiny", "second"]).success();
     env.coracle(["rmi", "second"]).success();
     let told = actions(&env, &["type=container"]);
-    let expected = ["create", "attach", "start", "die", "destroy"].map(|action| format!("container {action}"));
+    let expected =
+        ["create", "attach", "start", "die", "destroy"].map(|action| format!("container {action}"));
     assert_eq!(told, expected);
     let told = actions(&env, &["type=image"]);
     assert!(told.ends_with(&["image tag".to_owned(), "image untag".to_owned()]), "{told:?}");
@@ -58,7 +69,7 @@ fn a_throw_away_container_and_an_image_are_told_too() {
 #[test]
 fn what_happens_is_shown_as_it_happens() {
     let env = Env::with_tiny();
-    let follower = env.command(["events", "--until", "4s", "--format", "{{.Action}}"]).start();
+    let follower = env.command(["events", "--until", "4s", "--format", "{{.Action}}"]).spawn();
     std::thread::sleep(std::time::Duration::from_secs(1));
     env.coracle(["create", "--name", "c1", "tiny", "true"]).success();
     let said = follower.finish();
