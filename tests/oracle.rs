@@ -193,6 +193,7 @@ areas! {
     create 'g'
     exec 'h'
     images 'i'
+    format 'f'
     inspect 'j'
     lifecycle 'k'
     logs 'l'

@@ -49,6 +49,14 @@ impl CommandError {
         CommandError::flag(format!("invalid argument {value:?} for \"{flag}\" flag: {why}"))
     }
 
+    /// A `--filter` that is malformed is a wrong flag; one that makes no sense a failure.
+    pub fn filter(error: crate::spec::filter::Error) -> CommandError {
+        match error {
+            error @ crate::spec::filter::Error::Format(_) => CommandError::flag(error.to_string()),
+            error => CommandError::failure(error),
+        }
+    }
+
     /// A wrong number of arguments for the verb that was typed as `path`.
     pub fn count(path: &str, arity: Arity) -> CommandError {
         CommandError { kind: Kind::Count, message: format!("'{path}' {}", arity.sentence()) }

@@ -57,8 +57,7 @@ impl Format {
     /// Whether a template names that field, for what costs time to find out.
     pub fn names(&self, field: &str) -> bool {
         match self {
-            Format::Table => false,
-            Format::Json => true,
+            Format::Table | Format::Json => false,
             Format::Columns(template) | Format::Lines(template) => template.contains(field),
         }
     }

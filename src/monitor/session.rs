@@ -59,6 +59,8 @@ pub fn serve() -> sys::Result<()> {
         set.add(signal);
     }
     let signals = Signals::block(&set)?;
+    // Opened before it goes where the store is not.
+    let mut log = Store::open(order.data.clone()).event_writer();
     match start(&order, signals) {
         Err(failure) => super::refuse(client, &failure),
         Ok(parts) => {
@@ -66,7 +68,9 @@ pub fn serve() -> sys::Result<()> {
             relay.add_client(client, order.attached);
             relay.tell_all(&Event::Started);
             let code = relay.run()?.code();
-            Store::open(order.data.clone()).note(&order.die.with(&[("exitCode", code.to_string())]));
+            if let Some(log) = &mut log {
+                log.note(&order.die.with(&[("exitCode", code.to_string())]));
+            }
             relay.farewell(&Event::Exited { code });
         }
     }

@@ -12,6 +12,8 @@ pub enum Error {
     Format(String),
     #[error("invalid filter '{0}'")]
     Unknown(String),
+    #[error("invalid filter '{key}=[{value}]'")]
+    Boolean { key: String, value: String },
     #[error("invalid filter '{key}={value}': {why}")]
     Value { key: String, value: String, why: String },
 }
@@ -60,11 +62,7 @@ impl Filters {
         match value.as_str() {
             "1" | "true" | "True" | "TRUE" | "t" | "T" => Ok(Some(true)),
             "0" | "false" | "False" | "FALSE" | "f" | "F" => Ok(Some(false)),
-            _ => Err(Error::Value {
-                key: key.to_owned(),
-                value: value.clone(),
-                why: "expected true or false".to_owned(),
-            }),
+            _ => Err(Error::Boolean { key: key.to_owned(), value: value.clone() }),
         }
     }
 }

@@ -26,6 +26,11 @@ impl Store {
         let _ = append(&self.layout.events(), event);
     }
 
+    /// The open log, for a process that will soon not find it any more; `None` where it cannot be had.
+    pub fn event_writer(&self) -> Option<EventWriter> {
+        open_to_append(&self.layout.events()).ok().map(EventWriter)
+    }
+
     /// The events that are kept, the oldest first; `follow` then reads what comes.
     pub fn events(&self) -> Result<(Vec<Event>, Follower), Error> {
         let path = self.layout.events();
@@ -85,6 +90,17 @@ pub fn of_image(id: &str, name: &str, action: &str) -> Event {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The log, wherever this process has gone.
+#[derive(Debug)]
+pub struct EventWriter(File);
+
+impl EventWriter {
+    /// Writes an event down, as [`Store::note`] does.
+    pub fn note(&mut self, event: &Event) {
+        let _ = line(event).and_then(|line| self.0.write_all(&line));
+    }
 }
 
 /// Where a reader of the log is.
@@ -152,20 +168,28 @@ fn previous(path: &Path) -> PathBuf {
     path.with_extension("log.1")
 }
 
-fn append(path: &Path, event: &Event) -> std::io::Result<()> {
+fn line(event: &Event) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
+    Ok(line)
+}
+
+fn open_to_append(path: &Path) -> std::io::Result<File> {
     let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    let mut file = match open() {
+    match open() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let directory = path.parent().unwrap_or(Path::new("/"));
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            open()?
+            open()
         }
-        result => result?,
-    };
+        result => result,
+    }
+}
+
+fn append(path: &Path, event: &Event) -> std::io::Result<()> {
+    let mut file = open_to_append(path)?;
     // One write of a file opened to append: lines of several processes do not mix.
-    file.write_all(&line)?;
+    file.write_all(&line(event)?)?;
     if file.stream_position()? > FILE_MAX {
         begin_anew(path, file)?;
     }

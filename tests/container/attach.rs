@@ -128,7 +128,7 @@ fn only_a_running_container_can_be_attached_to() {
     env.coracle(["attach", "c1"]).code(1).no_stdout().stderr_has(stopped);
     env.coracle(["attach", "nobody"]).code(1).stderr_has("No such container: nobody");
     env.coracle(["start", "c1"]).success();
-    env.coracle(["attach", "c1"]).code(1).stderr_has("stdin is not a terminal");
+    env.coracle(["attach", "c1"]).code(1).stderr_has("the input device is not a TTY");
     env.coracle(["run", "--name", "c2", "tiny", "sh", "-c", "exit 3"]).code(3).no_stderr();
     env.coracle(["attach", "c2"]).code(1).stderr_has(stopped);
 }

@@ -69,7 +69,9 @@ fn a_throw_away_container_and_an_image_are_told_too() {
 #[test]
 fn what_happens_is_shown_as_it_happens() {
     let env = Env::with_tiny();
-    let follower = env.command(["events", "--until", "4s", "--format", "{{.Action}}"]).spawn();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let until = (now.as_secs() + 4).to_string();
+    let follower = env.command(["events", "--until", &until, "--format", "{{.Action}}"]).spawn();
     std::thread::sleep(std::time::Duration::from_secs(1));
     env.coracle(["create", "--name", "c1", "tiny", "true"]).success();
     let said = follower.finish();

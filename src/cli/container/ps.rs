@@ -80,7 +80,8 @@ impl Command for Args {
 
     fn run(self, _words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { all, filter, format, last, latest, no_trunc, quiet, size } = self;
-        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::failure)?;
+        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
+        let ignored = quiet && !matches!(Format::new(format.as_deref()), Format::Table);
         let format = Format::new(format.as_deref().or_else(|| context.client().ps_format.as_deref()));
         let all = all || !filters.values("status").is_empty();
         let size = size || format.names(".Size");
@@ -95,7 +96,10 @@ impl Command for Args {
             false => Ok(None),
         };
         let mut listed = list(containers, &Request { all, last }, sizes).map_err(CommandError::failure)?;
-        if quiet && format == Format::Table {
+        if quiet {
+            if ignored {
+                context.ui.warning("Ignoring custom format, because both --format and --quiet are set.");
+            }
             return context.ui.print(&ids(&listed, no_trunc)).map(|()| ExitCode::SUCCESS);
         }
         name_by_id(engine, &mut listed);

@@ -48,7 +48,7 @@ impl Command for Args {
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         // Images have no parents in this store, so `-a` shows what is shown anyway.
         let Args { all: _, digests, filter, format, no_trunc, quiet } = self;
-        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::failure)?;
+        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let format = Format::new(format.as_deref().or_else(|| context.client().images_format.as_deref()));
         let request = Request { only: words.into_iter().next(), filters };
         let listed = list(&context.engine()?.store, &request).map_err(CommandError::failure)?;

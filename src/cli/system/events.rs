@@ -52,7 +52,7 @@ impl Command for Args {
         };
         let template = template.map(Template::parse).transpose();
         let template = template.map_err(|error| CommandError::with_code(BAD_TEMPLATE, error))?;
-        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::failure)?;
+        let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let request = Request { since: moment(since)?, until: moment(until)?, filters };
         let mut printed = Ok(());
         let mut show = |event: &Event| {

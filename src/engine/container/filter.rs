@@ -39,7 +39,7 @@ pub enum Error {
 }
 
 /// docker's words for what a container can be; not all of them happen here.
-const STATUSES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 /// Keeps what the filters admit. `all` are the containers to look among.
 pub fn choose(store: &Store, all: Vec<Container>, filters: &Filters) -> Result<Vec<Container>, Error> {
@@ -115,7 +115,12 @@ impl<'a> Wanted<'a> {
             why: why.to_owned(),
         };
         if let Some(status) = filters.values("status").iter().find(|s| !STATUSES.contains(&s.as_str())) {
-            return Err(wrong("status", status, &format!("it is one of {}", STATUSES.join(", "))).into());
+            return Err(wrong(
+                "status",
+                status,
+                &format!("invalid value for state ({status}): must be one of {}", STATUSES.join(", ")),
+            )
+            .into());
         }
         let exited = filters
             .values("exited")
@@ -172,11 +177,13 @@ impl<'a> Wanted<'a> {
 
     fn admits_ports(&self, container: &Container) -> bool {
         let options = &container.record.options;
+        let bound = &container.state.ports;
+        // As docker: the host's side for `publish`, the container's for `expose`.
         let published = |wanted: &Ports| {
-            options.ports.iter().any(|port| wanted.holds(port.container_port, port.protocol))
+            options.ports.iter().chain(bound).any(|port| wanted.holds(port.host_port, port.protocol))
         };
         let exposed = |wanted: &Ports| {
-            published(wanted)
+            options.ports.iter().any(|port| wanted.holds(port.container_port, port.protocol))
                 || options.exposed_ports.iter().any(|port| {
                     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
                     let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
@@ -255,8 +262,10 @@ mod tests {
             (&["label=tier"], &["web"]),
             (&["label=tier=back"], &[]),
             (&["network=none"], &["web"]),
-            (&["publish=80"], &["web"]),
-            (&["publish=70-90/tcp"], &["web"]),
+            (&["publish=8080"], &["web"]),
+            (&["publish=8000-8090/tcp"], &["web"]),
+            (&["publish=80"], &[]),
+            (&["expose=80"], &["web"]),
             (&["expose=53/udp"], &["db"]),
             (&["is-task=true"], &[]),
         ];

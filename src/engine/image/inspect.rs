@@ -107,6 +107,9 @@ fn docker_config(config: Value) -> Map<String, Value> {
     for key in ["User", "WorkingDir"] {
         config.entry(key).or_insert_with(|| Value::String(String::new()));
     }
+    // docker sorts them: they come from a map.
+    config.values_mut().for_each(Value::sort_all_objects);
+    config.sort_keys();
     config
 }
 
