@@ -212,7 +212,10 @@ fn kills_at_any_moment_of_a_run() {
         let run = env.command(["run", "--rm", "--name", "c1", "tiny", "true"]).spawn();
         std::thread::sleep(Duration::from_millis(delay));
         env.kill_all();
-        drop(run);
+        // It may have been too young to be seen; what it started meanwhile goes after it.
+        run.signal(Signal::SIGKILL);
+        run.finish().parts();
+        env.kill_all();
         // The next command finds a store that works; a container that is still listed can be removed.
         env.coracle(["ps", "-a"]).success();
         env.coracle(["rm", "-f", "c1"]).success();

@@ -220,7 +220,7 @@ mod tests {
         let store = Store::open(dir.path().join("store"));
         let (none, mut follower) = store.events().unwrap();
         assert!(none.is_empty());
-        let many = usize::try_from(FILE_MAX / 300).unwrap() + 100;
+        let many = usize::try_from(FILE_MAX / 200).unwrap() + 100;
         let mut followed = Vec::new();
         for number in 0..many {
             store.note(&event(number));

@@ -162,8 +162,10 @@ impl Progress for Seen {
             LayerState::Downloading { .. } => return,
             other => format!("{other:?}"),
         };
-        let event = format!("{} {event}", blob.short());
-        if events.last() != Some(&event) {
+        let prefix = format!("{} ", blob.short());
+        let event = prefix.clone() + &event;
+        // Other layers' events may come between.
+        if events.iter().rfind(|earlier| earlier.starts_with(&prefix)) != Some(&event) {
             events.push(event);
         }
     }
