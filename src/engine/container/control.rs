@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attach::{self, request};
 use crate::engine::Engine;
@@ -39,6 +39,10 @@ pub enum Error {
     },
     #[error(transparent)]
     Conversation(#[from] attach::Error),
+    #[error(
+        "the monitor of container {0} runs, but does not listen: kill it, then start the container again"
+    )]
+    Unreachable(String),
     #[error("the monitor of container {id} refused: {reason}")]
     Refused { id: String, reason: String },
 }
@@ -69,19 +73,34 @@ pub(super) fn connect(runtime: &Path, id: &ContainerId) -> std::io::Result<Optio
     }
 }
 
-/// Asks the monitor. `Gone` when there is none.
-pub(super) fn ask(engine: &Engine, id: &ContainerId, what: Request) -> Result<Answer, Error> {
-    let connected = connect(&engine.config.runtime, id);
-    let Some(socket) = connected.map_err(|source| Error::Connection { id: id.short().to_owned(), source })?
-    else {
-        return Ok(Answer::Gone);
-    };
-    match request(socket, what) {
-        Ok(Event::Exited { code }) => Ok(Answer::Exited(code)),
-        Ok(Event::Refused(reason)) => Err(Error::Refused { id: id.short().to_owned(), reason }),
-        Ok(_) => Ok(Answer::Done),
-        Err(attach::Error::Closed) => Ok(Answer::Gone),
-        Err(error) => Err(error.into()),
+/// Asks the monitor. `Gone` when there is none, and never before the state says so, too: a monitor that
+/// leaves takes its socket away first, so that nobody asks it who would get no answer.
+pub(super) fn ask(engine: &Engine, id: &ContainerId, what: &Request) -> Result<Answer, Error> {
+    let until = Instant::now() + TEARDOWN;
+    loop {
+        let connected = connect(&engine.config.runtime, id);
+        let connected =
+            connected.map_err(|source| Error::Connection { id: id.short().to_owned(), source })?;
+        let answer = connected.map(|socket| request(socket, what));
+        match answer {
+            Some(Ok(Event::Exited { code })) => return Ok(Answer::Exited(code)),
+            Some(Ok(Event::Refused(reason))) => {
+                return Err(Error::Refused { id: id.short().to_owned(), reason });
+            }
+            Some(Ok(_)) => return Ok(Answer::Done),
+            None | Some(Err(attach::Error::Closed)) if !runs(engine, id)? => return Ok(Answer::Gone),
+            None | Some(Err(attach::Error::Closed)) if Instant::now() < until => std::thread::sleep(STEP),
+            None => return Err(Error::Unreachable(id.short().to_owned())),
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+fn runs(engine: &Engine, id: &ContainerId) -> Result<bool, Error> {
+    match engine.store.container(id) {
+        // One of `--rm` goes with its monitor.
+        Err(containers::Error::NoSuch(_)) => Ok(false),
+        container => Ok(container?.is_running()),
     }
 }
 
@@ -91,10 +110,10 @@ const STEP: Duration = Duration::from_millis(2);
 
 /// Takes the lock of a container that has ended, as soon as its monitor has let go.
 pub(super) fn hold_ended(engine: &Engine, id: &ContainerId) -> Result<Held, containers::Error> {
-    let until = std::time::Instant::now() + TEARDOWN;
+    let until = Instant::now() + TEARDOWN;
     loop {
         match engine.store.hold_container(id) {
-            Err(containers::Error::Busy(_)) if std::time::Instant::now() < until => std::thread::sleep(STEP),
+            Err(containers::Error::Busy(_)) if Instant::now() < until => std::thread::sleep(STEP),
             result => return result,
         }
     }

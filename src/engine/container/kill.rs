@@ -23,7 +23,7 @@ fn send(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
         libc::SIGKILL => Request::Stop { signal, timeout: 0 },
         signal => Request::Kill { signal },
     };
-    match ask(engine, id, request)? {
+    match ask(engine, id, &request)? {
         Answer::Gone => Err(Error::NotRunning(id.to_string())),
         Answer::Done | Answer::Exited(_) => Ok(()),
     }

@@ -42,7 +42,7 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
         Ok(container) => {
             let id = container.record.id.clone();
             if container.is_running() {
-                ask(engine, &id, Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
+                ask(engine, &id, &Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
             }
             id
         }

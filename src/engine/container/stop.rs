@@ -20,7 +20,7 @@ pub fn stop(engine: &Engine, key: &str, signal: Option<&str>, timeout: Option<i6
     let ask = || {
         let signal = signal.map_or(Ok(container.record.options.stop_signal), signal::parse)?;
         let request = Request::Stop { signal, timeout: timeout.unwrap_or(TIMEOUT) };
-        ask(engine, &container.record.id, request).map(drop)
+        ask(engine, &container.record.id, &request).map(drop)
     };
     ask().map_err(Error::on("stop", key))
 }

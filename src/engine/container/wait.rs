@@ -11,7 +11,7 @@ pub fn wait(engine: &Engine, key: &str) -> Result<i32, Error> {
     if !container.is_running() {
         return Ok(container.state.exit_code);
     }
-    match ask(engine, &container.record.id, Request::Wait)? {
+    match ask(engine, &container.record.id, &Request::Wait)? {
         Answer::Exited(code) => Ok(code),
         Answer::Done | Answer::Gone => Ok(engine.store.container(&container.record.id)?.state.exit_code),
     }

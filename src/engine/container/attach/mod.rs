@@ -109,7 +109,7 @@ pub fn wait_started(socket: UnixStream, warn: &mut dyn FnMut(&str)) -> Result<Re
 }
 
 /// Sends one request and returns the monitor's answer: `Done`, `Refused`, `Failed` or `Exited`.
-pub fn request(socket: UnixStream, request: Request) -> Result<Event, Error> {
+pub fn request(socket: UnixStream, request: &Request) -> Result<Event, Error> {
     let mut bytes = Vec::new();
     request.encode(&mut bytes);
     let mut events = Events::new(socket)?;

@@ -474,7 +474,7 @@ fn a_request_gets_its_answer() {
             heard
         });
         let stop = Request::Stop { signal: 15, timeout: 10 };
-        assert_eq!(request(socket, stop.clone()).unwrap(), answer);
+        assert_eq!(request(socket, &stop).unwrap(), answer);
         assert_eq!(monitor.join().unwrap(), Some(stop));
     }
 }
@@ -484,8 +484,8 @@ fn a_monitor_that_ends_may_answer_first() {
     let (socket, mut peer) = Peer::pair();
     peer.say(Event::Exited { code: 9 });
     drop(peer);
-    assert_eq!(request(socket, Request::Wait).unwrap(), Event::Exited { code: 9 });
+    assert_eq!(request(socket, &Request::Wait).unwrap(), Event::Exited { code: 9 });
     let (socket, peer) = Peer::pair();
     drop(peer);
-    assert!(matches!(request(socket, Request::Wait), Err(Error::Closed)));
+    assert!(matches!(request(socket, &Request::Wait), Err(Error::Closed)));
 }
