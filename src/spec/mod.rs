@@ -13,5 +13,7 @@ pub mod mount;
 pub mod name;
 pub mod platform;
 pub mod port;
+pub mod resources;
 pub mod signal;
+pub mod update;
 pub mod user;

@@ -17,10 +17,11 @@ use nix::fcntl::{FcntlArg, fcntl};
 use super::lock::Lock;
 use super::staging::Staging;
 use super::worker::{Worker, WorkerNamespace};
-use super::{IoContext, Store, layers};
+use super::{IoContext, Store, layers, updated};
 use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
+use crate::spec::update::Updated;
 
 /// A container as it is now.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Container {
     pub name: String,
     /// The truth: corrected when the monitor is gone.
     pub state: ContainerState,
+    /// What is different from the record.
+    pub updated: Updated,
 }
 
 impl Container {
@@ -104,7 +107,9 @@ impl Store {
             .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
         let name = std::fs::read_to_string(directory.join("name")).unwrap_or_default();
         let state = read_state(&directory)?;
-        Ok(Container { record, name, state })
+        let updated = updated::read(&directory)
+            .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
+        Ok(Container { record, name, state, updated })
     }
 
     /// Finds by full id, name, or the beginning of an id that only one container has.

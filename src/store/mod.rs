@@ -13,6 +13,7 @@ pub mod layers;
 mod layout;
 pub mod lock;
 pub mod staging;
+mod updated;
 pub mod worker;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::spec::image_ref::ImageRef;
 use crate::spec::log::Driver;
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
+use crate::spec::update::Updated;
 use crate::store::containers::{self, Container};
 use crate::store::events::of_container;
 use crate::sys::process::random;
@@ -78,7 +79,7 @@ fn make(engine: &Engine, request: &Request) -> Result<Container, Error> {
         cidfile.write(&record.id)?;
     }
     let state = crate::spec::container::ContainerState::created();
-    let container = Container { record, name, state };
+    let container = Container { record, name, state, updated: Updated::default() };
     still_there(engine, &container)?;
     engine.store.note(&of_container(&container, "create", &[]));
     Ok(container)

@@ -5,6 +5,7 @@ use crate::spec::container::{
 };
 use crate::spec::digest::{Algorithm, Digest};
 use crate::spec::id::ContainerId;
+use crate::spec::update::Updated;
 use crate::store::containers::Container;
 
 pub fn digest(byte: u8) -> Digest {
@@ -51,5 +52,5 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         driver: "overlay".into(),
         lost: Vec::new(),
     };
-    Container { record, name: name.to_owned(), state }
+    Container { record, name: name.to_owned(), state, updated: Updated::default() }
 }

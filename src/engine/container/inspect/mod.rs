@@ -154,7 +154,7 @@ struct Config {
 
 /// Describes a container. `sizes` are given when the user asked for them.
 pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) -> Inspected {
-    let Container { record, name, state } = container;
+    let Container { record, name, state, .. } = container;
     let (path, args) = record.process.argv.split_first().map_or_else(
         || (String::new(), Vec::new()),
         |(program, arguments)| (program.clone(), arguments.to_vec()),
