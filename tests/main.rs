@@ -43,6 +43,7 @@ mod option {
     mod name;
     mod network;
     mod publish;
+    mod restart;
     mod security;
     mod user;
 }

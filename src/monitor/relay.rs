@@ -69,6 +69,10 @@ pub struct Relay {
     diary: Option<Diary>,
     /// Somebody asked for the end, and gave the process time for it.
     stopped: bool,
+    /// Nothing shall start it again.
+    is_final: bool,
+    /// Signals that do not mean an end: all but this one, if the container names its own.
+    own_stop_signal: Option<i32>,
     /// Nothing has happened for a while.
     rested: bool,
 }
@@ -89,6 +93,8 @@ pub struct Parts {
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub stop_signal: i32,
+    /// The same, if the user or the image chose it: `kill` with another one does not mean the end.
+    pub own_stop_signal: Option<i32>,
     /// Where signals that were asked for are written down.
     pub diary: Option<Diary>,
 }
@@ -120,6 +126,8 @@ impl Relay {
             stop_signal: parts.stop_signal,
             diary: parts.diary,
             stopped: false,
+            is_final: false,
+            own_stop_signal: parts.own_stop_signal,
             rested: false,
         }
     }
@@ -127,6 +135,11 @@ impl Relay {
     /// Adds the client that started the process, before anything else happens.
     pub fn add_client(&mut self, stream: UnixStream, attached: bool) {
         self.clients.extend(Client::new(stream, attached));
+    }
+
+    /// Adds those who came before the process ran.
+    pub fn take_over(&mut self, clients: Vec<Client>) {
+        self.clients.extend(clients);
     }
 
     pub fn tell_all(&mut self, event: &Event) {
@@ -163,7 +176,6 @@ impl Relay {
     /// Clients that are far behind are left to a process of their own, so that the container can be
     /// started or removed meanwhile.
     pub fn farewell(&mut self, event: &Event) {
-        self.listener = None;
         self.tell_all(event);
         let until = Instant::now() + FAREWELL;
         client::serve(&mut self.clients, || self.spill.is_some() && Instant::now() > until);
@@ -427,6 +439,7 @@ impl Relay {
             }
             Request::Kill { signal } => {
                 self.note_signal(signal);
+                self.is_final |= self.own_stop_signal.is_none_or(|own| own == signal);
                 let answer = match pidfd_signal(&self.pidfd, signal) {
                     Ok(()) => Event::Done,
                     Err(error) => Event::Refused(error.to_string()),
@@ -448,6 +461,21 @@ impl Relay {
         }
     }
 
+    /// The end was asked for: no restart policy shall undo it (docker's ExitOnNext).
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+
+    /// From now on nobody is let in.
+    pub fn close(&mut self) {
+        self.listener = None;
+    }
+
+    /// What outlives the process.
+    pub fn dissolve(self) -> (Signals, Option<UnixListener>) {
+        (self.signals, self.listener)
+    }
+
     /// Whether `stop` ended the process, or tried to.
     pub fn was_stopped(&self) -> bool {
         self.stopped
@@ -461,6 +489,7 @@ impl Relay {
 
     fn stop(&mut self, signal: i32, timeout: i64) {
         self.note_signal(signal);
+        self.is_final = true;
         // SIGKILL at once is what `kill` and `rm -f` ask for.
         self.stopped |= signal != libc::SIGKILL || timeout != 0;
         let _ = pidfd_signal(&self.pidfd, signal);

@@ -129,6 +129,7 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         pid,
         pidfd,
         stop_signal: libc::SIGTERM,
+        own_stop_signal: None,
         diary: None,
     })
 }

@@ -28,6 +28,7 @@ use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VE
 use crate::store::Store;
 use crate::store::containers::Held;
 use crate::sys;
+use crate::sys::child::Child;
 use crate::sys::error::Context;
 use crate::sys::process::{Fork, SingleThreaded, boot_id, exit_now, fork, pidfd_signal, start_time};
 use crate::sys::pty::{Size, set_size};
@@ -53,7 +54,15 @@ pub struct Running {
     stdin_once: bool,
     log: Option<Log>,
     stop_signal: i32,
+    own_stop_signal: Option<i32>,
     pub diary: Diary,
+    _carriers: Carriers,
+}
+
+/// The processes that carry the container's network. They end with this, and so their ports are free.
+#[derive(Debug)]
+struct Carriers {
+    _forwarder: Option<Child>,
     _stack: Option<Stack>,
 }
 
@@ -78,6 +87,7 @@ impl Running {
             pid: self.created.pid,
             pidfd: self.created.pidfd.try_clone().expect("a descriptor is free"),
             stop_signal: self.stop_signal,
+            own_stop_signal: self.own_stop_signal,
             diary: Some(self.diary.clone()),
         }
     }
@@ -99,16 +109,18 @@ impl From<LaunchFailure> for Failure {
     }
 }
 
-/// Starts the container of `order`.
+/// Starts the container of `order`, for the `restarts`-th time by its policy.
 pub fn start(
     order: &Order,
     store: &Store,
     held: &Held,
     home: BorrowedFd<'_>,
+    restarts: u32,
 ) -> Result<Running, Box<Refused>> {
     let mut state = ContainerState::created();
     state.driver = order.driver.name().to_owned();
     state.lost = order.lost.clone();
+    state.restart_count = restarts;
     let container = match store.container(&order.id) {
         Ok(container) => container,
         Err(error) => {
@@ -118,12 +130,13 @@ pub fn start(
     let auto_remove = container.record.options.auto_remove;
     if let Ok(last) = held.last_state() {
         kill_orphan(&last);
+        state.finished_at = last.finished_at;
     }
     let attempt = Attempt { order, store, held, home, record: &container.record };
     attempt
         .run(&mut state)
         .map_err(|failure| Box::new(Refused { failure, state: state.clone(), auto_remove }))
-        .map(|(created, streams, stack, warnings)| Running {
+        .map(|(created, streams, carriers, warnings)| Running {
             created,
             streams: Some(streams),
             state,
@@ -133,8 +146,14 @@ pub fn start(
             stdin_once: container.record.options.attached,
             log: Some(Log::new(&container.record, &container.name, store.container_log_path(&order.id))),
             stop_signal: container.record.options.stop_signal,
+            own_stop_signal: container
+                .record
+                .options
+                .stop_signal_name
+                .is_some()
+                .then_some(container.record.options.stop_signal),
             diary: Diary::new(store, container.clone()),
-            _stack: stack,
+            _carriers: carriers,
         })
 }
 
@@ -157,7 +176,7 @@ struct Attempt<'a> {
     record: &'a ContainerRecord,
 }
 
-type Outcome = (Created, Streams, Option<Stack>, Vec<String>);
+type Outcome = (Created, Streams, Carriers, Vec<String>);
 /// Ends of a process's three streams.
 type Three = (OwnedFd, OwnedFd, OwnedFd);
 
@@ -184,7 +203,7 @@ impl Attempt<'_> {
             await_fuse(&created)?;
         }
         state.ports = bound.iter().map(|port| port.published.clone()).collect();
-        let report = self.forward(bound, &created).map_err(|e| failure(&e))?;
+        let (forwarder, report) = self.forward(bound, &created).map_err(|e| failure(&e))?.unzip();
         self.fill_state(state, &created, &network);
         let terminal = self.await_ready(&created, state, &mut warnings)?;
         let stack = await_stack(stack, &network, state, &mut warnings)?;
@@ -214,7 +233,7 @@ impl Attempt<'_> {
             },
             (None, None) => Streams::Terminal { master: None },
         };
-        Ok((created, streams, stack, warnings))
+        Ok((created, streams, Carriers { _forwarder: forwarder, _stack: stack }, warnings))
     }
 
     fn fill_state(&self, state: &mut ContainerState, created: &Created, network: &network_plan::Plan) {
@@ -356,8 +375,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// Forks the port forwarder; the result tells how it started.
-    fn forward(&self, bound: Vec<ports::BoundPort>, created: &Created) -> sys::Result<Option<OwnedFd>> {
+    /// Forks the port forwarder; the descriptor tells how it started.
+    fn forward(
+        &self,
+        bound: Vec<ports::BoundPort>,
+        created: &Created,
+    ) -> sys::Result<Option<(Child, OwnedFd)>> {
         if bound.is_empty() {
             return Ok(None);
         }
@@ -373,7 +396,7 @@ impl Attempt<'_> {
         };
         let (report, report_write) = pipe()?;
         match fork(SingleThreaded::prove()?)? {
-            Fork::Parent(_) => Ok(Some(report)),
+            Fork::Parent(pid) => Ok(Some((Child::adopt(pid)?, report))),
             Fork::Child => {
                 drop(report);
                 let _ = sys::signal::unblock_all();

@@ -11,6 +11,7 @@ use super::id::ContainerId;
 use super::log::LogConfig;
 use super::mount::{BindMount, TmpfsMount};
 use super::port::PublishedPort;
+use super::restart::RestartPolicy;
 
 pub const RECORD_VERSION: u32 = 1;
 pub const STATE_VERSION: u32 = 1;
@@ -116,6 +117,9 @@ pub struct Options {
     /// `--stop-signal` or the image's as written, for `inspect`.
     pub stop_signal_name: Option<String>,
     pub auto_remove: bool,
+    /// As created; `update` may have changed it (see `Container::restart_policy`).
+    #[serde(default)]
+    pub restart: RestartPolicy,
     #[serde(default)]
     pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
@@ -126,15 +130,30 @@ pub struct Options {
 pub enum Status {
     Created,
     Running,
+    /// Between two runs: the monitor waits before it starts the next one.
+    Restarting,
     Exited,
 }
 
 impl Status {
+    pub const ALL: [Status; 4] = [Status::Created, Status::Running, Status::Restarting, Status::Exited];
+
+    /// A monitor is there, as docker's `.State.Running` means it: also between two runs.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Status::Running | Status::Restarting)
+    }
+
+    /// Its first process is there.
+    pub fn has_process(self) -> bool {
+        matches!(self, Status::Running)
+    }
+
     /// docker's word for it, as in `.State.Status`.
     pub fn name(self) -> &'static str {
         match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Restarting => "restarting",
             Status::Exited => "exited",
         }
     }
@@ -158,6 +177,9 @@ pub struct ContainerState {
     pub started_at: String,
     pub finished_at: String,
     pub exit_code: i32,
+    /// How often the restart policy has started it since somebody did.
+    #[serde(default)]
+    pub restart_count: u32,
     /// Why the last start failed, or what ended the monitor; empty when all went well.
     pub error: String,
     /// Ports as bound, with the random ones filled in.
@@ -183,6 +205,7 @@ impl ContainerState {
             started_at: String::new(),
             finished_at: String::new(),
             exit_code: 0,
+            restart_count: 0,
             error: String::new(),
             ports: Vec::new(),
             network: String::new(),

@@ -14,6 +14,7 @@ pub mod name;
 pub mod platform;
 pub mod port;
 pub mod resources;
+pub mod restart;
 pub mod signal;
 pub mod update;
 pub mod user;

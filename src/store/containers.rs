@@ -21,6 +21,7 @@ use super::{IoContext, Store, layers, updated};
 use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
+use crate::spec::restart::RestartPolicy;
 use crate::spec::update::Updated;
 
 /// A container as it is now.
@@ -35,8 +36,14 @@ pub struct Container {
 }
 
 impl Container {
+    /// Also between two runs of its restart policy, as docker's `.State.Running`.
     pub fn is_running(&self) -> bool {
-        self.state.status == Status::Running
+        self.state.status.is_alive()
+    }
+
+    /// As created, or as `update` changed it since.
+    pub fn restart_policy(&self) -> RestartPolicy {
+        self.updated.restart.unwrap_or(self.record.options.restart)
     }
 }
 
@@ -320,7 +327,7 @@ impl Held {
     /// that is held for another reason would be believed.
     pub fn settle(&self) -> Result<(), Error> {
         match read_state_file(&self.directory)? {
-            Some(state) if state.status == Status::Running => self.write_state(&lost(state), false),
+            Some(state) if state.status.is_alive() => self.write_state(&lost(state), false),
             _ => Ok(()),
         }
     }
@@ -362,20 +369,23 @@ const LOST_EXIT_CODE: i32 = 255;
 
 fn read_state(directory: &Path) -> Result<ContainerState, Error> {
     let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
-    if state.status != Status::Running || is_held(directory) {
+    if !state.status.is_alive() || is_held(directory) {
         return Ok(state);
     }
     // The monitor may have written its last word between our two looks.
     let state = read_state_file(directory)?.unwrap_or(state);
-    Ok(if state.status == Status::Running { lost(state) } else { state })
+    Ok(if state.status.is_alive() { lost(state) } else { state })
 }
 
 /// The state of a run whose end nobody saw.
 fn lost(mut state: ContainerState) -> ContainerState {
+    // Between two runs the end of the last one is known.
+    if state.status != Status::Restarting {
+        state.exit_code = LOST_EXIT_CODE;
+        state.finished_at = state.started_at.clone();
+    }
     state.status = Status::Exited;
     state.pid = 0;
-    state.exit_code = LOST_EXIT_CODE;
-    state.finished_at = state.started_at.clone();
     state.error =
         "the monitor ended without recording the exit status (killed, or the host went down)".into();
     state

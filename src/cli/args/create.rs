@@ -12,7 +12,8 @@ use crate::spec::log::LogConfig;
 use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
-use crate::spec::{mount, port};
+use crate::spec::restart::RestartPolicy;
+use crate::spec::{mount, port, restart};
 
 #[derive(Debug, clap::Args)]
 pub struct CreateFlags {
@@ -76,6 +77,9 @@ pub struct CreateFlags {
     /// Mount the container's root file system read-only
     #[arg(long)]
     read_only: bool,
+    /// What starts the container again when it exits ("no", "always", "unless-stopped", "on-failure[:max-retries]")
+    #[arg(long, value_name = "string")]
+    restart: Option<String>,
     /// Remove the container when it exits
     #[arg(long)]
     rm: bool,
@@ -166,7 +170,6 @@ pub const MISSING: &[Missing] = &[
     missing("pid"),
     missing("pids-limit"),
     missing_short("publish-all", 'P'),
-    missing("restart"),
     missing("runtime"),
     missing("shm-size"),
     missing("stop-timeout"),
@@ -239,6 +242,7 @@ impl CreateFlags {
             init: self.init,
             stop_signal: self.stop_signal,
             auto_remove: self.rm,
+            restart: restart_policy(self.restart.as_deref(), self.rm)?,
             log: log_config(self.log_driver.as_deref(), &self.log_opt)?,
             cidfile: self.cidfile.filter(|path| !path.is_empty()).map(PathBuf::from),
         })
@@ -279,6 +283,26 @@ fn container_name(text: Option<&str>) -> Result<Option<ContainerName>, CommandEr
 /// `--platform`, empty for none.
 pub fn platform_of(text: Option<&str>) -> Result<Option<Platform>, CommandError> {
     text.filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(CommandError::failure)
+}
+
+/// `--restart`, which leaves `--rm` nothing to do.
+fn restart_policy(text: Option<&str>, auto_remove: bool) -> Result<RestartPolicy, CommandError> {
+    let policy = parse_restart(text.unwrap_or_default())?;
+    match policy {
+        RestartPolicy::No => Ok(policy),
+        _ if auto_remove => {
+            Err(CommandError::usage_text("conflicting options: cannot specify both --restart and --rm"))
+        }
+        _ => Ok(policy),
+    }
+}
+
+/// A restart policy as the user writes it.
+pub fn parse_restart(text: &str) -> Result<RestartPolicy, CommandError> {
+    text.parse().map_err(|error: restart::Error| match error.is_malformed() {
+        true => CommandError::usage(error),
+        false => CommandError::failure(error),
+    })
 }
 
 fn pull_policy(text: Option<&str>) -> Result<PullPolicy, CommandError> {

@@ -213,6 +213,9 @@ fn status(container: &Listed, now: Timestamp) -> String {
     match container.status {
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", human::since(&container.started_at, now)),
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
+        }
         Status::Exited => {
             format!("Exited ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
         }

@@ -11,7 +11,7 @@ use crate::monitor::protocol::{Event, Request};
 use crate::monitor::{short_socket_path, socket_path};
 use crate::spec::id::ContainerId;
 use crate::spec::signal::InvalidSignal;
-use crate::store::containers::{self, Held};
+use crate::store::containers::{self, Container, Held};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -92,6 +92,19 @@ pub(super) fn ask(engine: &Engine, id: &ContainerId, what: &Request) -> Result<A
             None | Some(Err(attach::Error::Closed)) if Instant::now() < until => std::thread::sleep(STEP),
             None => return Err(Error::Unreachable(id.short().to_owned())),
             Some(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Asks for the end, until there is none to come: a restart policy may have been quicker than the wish.
+pub(super) fn end(engine: &Engine, container: &Container, signal: i32, timeout: i64) -> Result<(), Error> {
+    let id = &container.record.id;
+    let monitor = container.state.monitor_pid;
+    loop {
+        ask(engine, id, &Request::Stop { signal, timeout })?;
+        match engine.store.container(id) {
+            Ok(now) if now.is_running() && now.state.monitor_pid == monitor => {}
+            _ => return Ok(()),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
 use crate::spec::port::PublishedPort;
+use crate::spec::restart::RestartPolicy;
 use crate::spec::signal;
 use crate::spec::user::{InvalidUser, UserSpec};
 
@@ -77,6 +78,7 @@ pub struct Request {
     /// A name or a number; `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
     pub auto_remove: bool,
+    pub restart: RestartPolicy,
     pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
 }
@@ -264,6 +266,7 @@ fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
         stop_signal,
         stop_signal_name,
         auto_remove: request.auto_remove,
+        restart: request.restart,
         log: request.log.clone(),
         cidfile: request.cidfile.clone(),
         ..Options::default()

@@ -7,7 +7,7 @@ use super::attach::{DetachKeys, Streams, terminal_size};
 use super::start::{Error, wait_started, watch};
 use crate::engine::Engine;
 use crate::monitor::session;
-use crate::spec::container::{NetworkMode, ProcessSpec};
+use crate::spec::container::{NetworkMode, ProcessSpec, Status};
 use crate::spec::env::merge;
 use crate::spec::id::ContainerId;
 use crate::store::containers::Container;
@@ -32,6 +32,9 @@ pub struct Request {
 pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     let container = engine.store.find_container(&request.container)?;
     let not_running = || Error::NotRunning(container.record.id.to_string());
+    if container.state.status == Status::Restarting {
+        return Err(Error::Restarting(container.record.id.to_string()));
+    }
     if !container.is_running() {
         return Err(not_running());
     }

@@ -1,8 +1,7 @@
 //! `rm`: its name is free and its record gone when this returns.
 
-use super::control::{self, ask, hold_ended};
+use super::control::{self, end, hold_ended};
 use crate::engine::Engine;
-use crate::monitor::protocol::Request;
 use crate::spec::container::Status;
 use crate::store::containers::{self, Container};
 use crate::store::events::of_container;
@@ -12,9 +11,9 @@ pub enum Error {
     #[error("No such container: {0}")]
     NoSuch(String),
     #[error(
-        "cannot remove container {name:?}: container is running: stop the container before removing or force remove"
+        "cannot remove container {name:?}: container is {status}: stop the container before removing or force remove"
     )]
-    Running { name: String },
+    Running { name: String, status: &'static str },
     #[error(transparent)]
     Containers(containers::Error),
     #[error(transparent)]
@@ -37,12 +36,13 @@ impl From<containers::Error> for Error {
 pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result<(), Error> {
     let id = match engine.store.find_container(key) {
         Ok(container) if container.is_running() && !force => {
-            return Err(Error::Running { name: container.name });
+            let status = container.state.status.name();
+            return Err(Error::Running { name: container.name, status });
         }
         Ok(container) => {
             let id = container.record.id.clone();
             if container.is_running() {
-                ask(engine, &id, &Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
+                end(engine, &container, libc::SIGKILL, 0)?;
             }
             id
         }

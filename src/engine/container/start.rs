@@ -52,6 +52,10 @@ pub enum Error {
     MonitorLost,
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
+    #[error("You cannot attach to a restarting container, wait until it is running")]
+    BetweenRuns,
     #[error("You cannot attach to a stopped container, start it first")]
     Stopped,
     #[error("read escape sequence")]

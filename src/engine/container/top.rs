@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::files::{self, Files};
 use crate::engine::Engine;
+use crate::spec::container::Status;
 use crate::store::containers;
 
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,8 @@ pub enum Error {
     Containers(#[from] containers::Error),
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
     #[error(transparent)]
     Files(#[from] files::Error),
     #[error("cannot run ps; it is in the package procps")]
@@ -38,6 +41,9 @@ pub fn top(engine: &Engine, key: &str, options: &[String]) -> Result<Processes, 
     let container = engine.store.find_container(key)?;
     if !container.is_running() {
         return Err(Error::NotRunning(container.record.id.to_string()));
+    }
+    if container.state.status == Status::Restarting {
+        return Err(Error::Restarting(container.record.id.to_string()));
     }
     let line = if options.is_empty() { "-ef".to_owned() } else { options.join(" ") };
     check_options(&line)?;

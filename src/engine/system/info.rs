@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use nix::sched::CpuSet;
 
-use crate::spec::container::Status;
 use crate::store::containers::Container;
 
 /// What the rest of the engine knows and this module only passes on.
@@ -47,7 +46,7 @@ pub struct Machine {
 }
 
 pub fn info(containers: &[Container], known: Known) -> Info {
-    let running = containers.iter().filter(|c| c.state.status == Status::Running).count();
+    let running = containers.iter().filter(|c| c.is_running()).count();
     Info { running, stopped: containers.len() - running, known, machine: Machine::read() }
 }
 

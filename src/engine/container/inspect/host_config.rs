@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::network::{PortMap, asked, mode_name};
 use crate::spec::container::{Options, Seccomp};
-use crate::spec::log;
 use crate::spec::mount::BindMount;
+use crate::spec::{log, restart};
 
 /// `/dev/shm`, in bytes; docker's default.
 const SHM_SIZE: u64 = 64 << 20;
@@ -89,7 +89,13 @@ struct RestartPolicy {
 
 impl Default for RestartPolicy {
     fn default() -> RestartPolicy {
-        RestartPolicy { name: "no", maximum_retry_count: 0 }
+        RestartPolicy::from(restart::RestartPolicy::No)
+    }
+}
+
+impl From<restart::RestartPolicy> for RestartPolicy {
+    fn from(policy: restart::RestartPolicy) -> RestartPolicy {
+        RestartPolicy { name: policy.name(), maximum_retry_count: policy.most() }
     }
 }
 
@@ -132,12 +138,13 @@ struct Limits {
     io_maximum_bandwidth: u64,
 }
 
-pub fn describe(options: &Options) -> HostConfig {
+pub fn describe(options: &Options, restart: restart::RestartPolicy) -> HostConfig {
     let given = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let hidden = |paths: &[&str]| {
         (!options.privileged).then(|| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>())
     };
     HostConfig {
+        restart_policy: restart.into(),
         binds: (!options.binds.is_empty()).then(|| options.binds.iter().map(bind).collect()),
         container_id_file: options.cidfile.clone().unwrap_or_default(),
         log_config: LogConfig::from(&options.log),
