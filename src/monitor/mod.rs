@@ -6,6 +6,7 @@
 mod backlog;
 mod client;
 mod diary;
+mod health;
 pub mod log;
 pub mod protocol;
 pub mod relay;

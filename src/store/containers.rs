@@ -19,6 +19,7 @@ use super::staging::Staging;
 use super::worker::{Worker, WorkerNamespace};
 use super::{IoContext, Store, layers};
 use crate::spec::container::{ContainerRecord, ContainerState, Status};
+use crate::spec::health::Health;
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
 
@@ -29,6 +30,8 @@ pub struct Container {
     pub name: String,
     /// The truth: corrected when the monitor is gone.
     pub state: ContainerState,
+    /// `None` without a health check, or before the first start.
+    pub health: Option<Health>,
 }
 
 impl Container {
@@ -104,7 +107,11 @@ impl Store {
             .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
         let name = std::fs::read_to_string(directory.join("name")).unwrap_or_default();
         let state = read_state(&directory)?;
-        Ok(Container { record, name, state })
+        let health = match record.options.has_health_check() {
+            true => Health::of(&state, super::health::read(&directory)),
+            false => None,
+        };
+        Ok(Container { record, name, state, health })
     }
 
     /// Finds by full id, name, or the beginning of an id that only one container has.

@@ -17,6 +17,7 @@ use crate::engine::container::remove::sweep_abandoned;
 use crate::spec::container::Status;
 use crate::spec::digest::Digest;
 use crate::spec::filter::Filters;
+use crate::spec::health;
 use crate::spec::image_ref::ImageRef;
 
 #[derive(Debug, clap::Args)]
@@ -212,7 +213,14 @@ fn command(line: &str, no_trunc: bool) -> String {
 fn status(container: &Listed, now: Timestamp) -> String {
     match container.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", human::since(&container.started_at, now)),
+        Status::Running => {
+            let up = human::since(&container.started_at, now);
+            match container.health {
+                None => format!("Up {up}"),
+                Some(health::Status::Starting) => format!("Up {up} (health: starting)"),
+                Some(health) => format!("Up {up} ({})", health.name()),
+            }
+        }
         Status::Exited => {
             format!("Exited ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
         }
@@ -245,6 +253,7 @@ mod tests {
             exit_code: 0,
             ports: crate::spec::port::parse_publish("127.0.0.1:8080:80").unwrap(),
             exposed: vec!["443/tcp".into()],
+            health: None,
             sizes: Some(Sizes { writable: 12, root: 130_000_000 }),
         }
     }

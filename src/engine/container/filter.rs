@@ -149,6 +149,7 @@ impl<'a> Wanted<'a> {
 
     fn admits(&self, container: &Container) -> bool {
         let (record, state, filters) = (&container.record, &container.state, self.filters);
+        let health = container.health.as_ref().map_or("none", |health| health.status.name());
         let slashed = format!("/{}", container.name);
         let any = |patterns: &[Pattern], texts: &[&str]| {
             patterns.is_empty() || patterns.iter().any(|p| texts.iter().any(|text| p.matches(text)))
@@ -164,7 +165,7 @@ impl<'a> Wanted<'a> {
             && filters.admits("network", |network| network == network_name(&record.options.network))
             && filters.admits("is-task", |is| matches!(is, "false" | "0"))
             && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
-            && filters.admits("health", |health| health == "none")
+            && filters.admits("health", |wanted| wanted == health)
             && filters.admits("volume", |volume| self.has_volume(container, volume))
             && (self.ancestors.is_empty() || self.ancestors.iter().any(|a| descends(&record.image, a)))
             && self.admits_ports(container)

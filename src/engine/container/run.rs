@@ -78,7 +78,7 @@ fn make(engine: &Engine, request: &Request) -> Result<Container, Error> {
         cidfile.write(&record.id)?;
     }
     let state = crate::spec::container::ContainerState::created();
-    let container = Container { record, name, state };
+    let container = Container { record, name, state, health: None };
     still_there(engine, &container)?;
     engine.store.note(&of_container(&container, "create", &[]));
     Ok(container)

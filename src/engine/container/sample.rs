@@ -51,5 +51,5 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         driver: "overlay".into(),
         lost: Vec::new(),
     };
-    Container { record, name: name.to_owned(), state }
+    Container { record, name: name.to_owned(), state, health: None }
 }
