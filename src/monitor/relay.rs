@@ -304,7 +304,7 @@ impl Relay {
             self.health = None;
         }
         if let (Some(health), Some(diary)) = (&mut self.health, &self.diary) {
-            health.step(self.pidfd.as_fd(), diary);
+            health.step(self.pid, self.pidfd.as_fd(), diary);
         }
     }
 

@@ -12,8 +12,24 @@ use super::log::now;
 use super::session::Addition;
 use crate::spec::container::{ContainerState, Options, ProcessSpec};
 use crate::spec::health::{Outcome, RESULTS, Record, VERSION};
+use crate::sys::process::{Pid, is_exiting};
 use probe::{Probe, Verdict};
 use schedule::Schedule;
+
+/// How long the container's end may take once it has begun.
+const END: Duration = Duration::from_secs(10);
+/// The exit status of who was killed.
+const BY_SIGKILL: i32 = 128 + libc::SIGKILL;
+
+/// A probe's result.
+#[derive(Debug)]
+struct Found {
+    verdict: Verdict,
+    start: Instant,
+    /// Start and end for its record.
+    begun: String,
+    ended: String,
+}
 
 #[derive(Debug)]
 pub struct Health {
@@ -27,6 +43,8 @@ pub struct Health {
     single_id: bool,
     /// The probe is of no interest any more.
     discard: bool,
+    /// A result that may be due to the container's end, and until when to wait for that.
+    doubtful: Option<(Found, Instant)>,
 }
 
 impl Health {
@@ -42,6 +60,7 @@ impl Health {
             run: state.started_at.clone(),
             single_id,
             discard: false,
+            doubtful: None,
         })
     }
 
@@ -52,32 +71,48 @@ impl Health {
 
     /// When to call [`Health::step`] although nothing can be read.
     pub fn until(&self) -> Option<Instant> {
-        self.probe.as_ref().map_or(self.schedule.next(), |probe| Some(probe.until()))
+        match (&self.probe, &self.doubtful) {
+            (Some(probe), _) => Some(probe.until()),
+            (None, Some((_, until))) => Some(*until),
+            (None, None) => self.schedule.next(),
+        }
     }
 
-    /// Hears the probe, or starts one that is due. `init` is the container's first process.
-    pub fn step(&mut self, init: BorrowedFd<'_>, diary: &Diary) {
+    /// Hears the probe, or starts one that is due. `pid` and `init` are the container's first process.
+    pub fn step(&mut self, pid: Pid, init: BorrowedFd<'_>, diary: &Diary) {
+        let at = Instant::now();
         if let Some(probe) = &mut self.probe {
             if let Some(verdict) = probe.step() {
-                let start = probe.start;
+                let (start, begun) = (probe.start, std::mem::take(&mut self.start));
                 self.probe = None;
                 if !std::mem::take(&mut self.discard) {
-                    self.conclude(verdict, start, diary);
+                    self.found(Found { verdict, start, begun, ended: now() }, pid, diary);
                 }
             }
-            return;
-        }
-        if self.schedule.next().is_none_or(|at| Instant::now() < at) {
-            return;
-        }
-        self.schedule.start_probe();
-        self.start = now();
-        let start = Instant::now();
-        match self.start_probe(init, diary) {
-            Ok(probe) => self.probe = Some(probe),
-            Err(error) => {
-                self.conclude(Verdict { code: -1, output: error.to_string() }, start, diary);
+        } else if let Some((found, _)) = self.doubtful.take_if(|(_, until)| at >= *until) {
+            self.conclude(found, diary);
+        } else if self.doubtful.is_none() && self.schedule.next().is_some_and(|due| at >= due) {
+            self.schedule.start_probe();
+            self.start = now();
+            match self.start_probe(init, diary) {
+                Ok(probe) => self.probe = Some(probe),
+                Err(error) => {
+                    let verdict = Verdict { code: -1, output: error.to_string() };
+                    let begun = std::mem::take(&mut self.start);
+                    self.found(Found { verdict, start: at, begun, ended: now() }, pid, diary);
+                }
             }
+        }
+    }
+
+    /// Takes a result, unless it only shows that the container ends: its processes are killed before the
+    /// first one's end can be seen.
+    fn found(&mut self, found: Found, pid: Pid, diary: &Diary) {
+        let by_kill = matches!(found.verdict.code, -1 | BY_SIGKILL);
+        if by_kill && is_exiting(pid) {
+            self.doubtful = Some((found, Instant::now() + END));
+        } else {
+            self.conclude(found, diary);
         }
     }
 
@@ -104,12 +139,13 @@ impl Health {
     }
 
     /// Writes the result down. Should that fail, `inspect` shows an older one, and nothing else is lost.
-    fn conclude(&mut self, verdict: Verdict, start: Instant, diary: &Diary) {
+    fn conclude(&mut self, found: Found, diary: &Diary) {
+        let Found { verdict, start, begun, ended } = found;
         let changed = self.schedule.judge(verdict.code == 0, start, Instant::now());
         let id = &diary.container().record.id;
         let mut log = diary.store().health(id).map(|record| record.log).unwrap_or_default();
         let Verdict { code: exit_code, output } = verdict;
-        log.push(Outcome { start: std::mem::take(&mut self.start), end: now(), exit_code, output });
+        log.push(Outcome { start: begun, end: ended, exit_code, output });
         log.drain(..log.len().saturating_sub(RESULTS));
         let Schedule { status, failing_streak, .. } = self.schedule;
         let record = Record { version: VERSION, run: self.run.clone(), status, failing_streak, log };
