@@ -402,6 +402,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_is_on_his_way_out_is_seen() {
+        assert!(!is_exiting(std::process::id().cast_signed()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        // Not reaped yet.
+        while !is_exiting(pid) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(is_exiting(pid));
+    }
+
+    #[test]
     fn start_time_of_self() {
         let pid = std::process::id() as Pid;
         assert!(start_time(pid).is_some_and(|t| t > 0));

@@ -289,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn health_is_shown_while_it_runs() {
+        let now = shown(false, false).now;
+        let with = |health, status| super::status(&Listed { health, status, ..web() }, now);
+        let healthy = Some(health::Status::Healthy);
+        assert_eq!(with(None, Status::Running), "Up 5 minutes");
+        assert_eq!(with(Some(health::Status::Starting), Status::Running), "Up 5 minutes (health: starting)");
+        assert_eq!(with(healthy, Status::Running), "Up 5 minutes (healthy)");
+        assert_eq!(with(Some(health::Status::Unhealthy), Status::Running), "Up 5 minutes (unhealthy)");
+        assert!(!with(healthy, Status::Exited).contains("healthy"));
+    }
+
+    #[test]
     fn nothing_is_shortened_when_asked() {
         let text = table(&[web()], &shown(true, false));
         assert!(text.contains(&"b3".repeat(32)));

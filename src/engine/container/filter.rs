@@ -228,6 +228,7 @@ fn descends(image: &ImageUse, (name, ancestor): &(String, Option<Image>)) -> boo
 mod tests {
     use super::*;
     use crate::engine::container::sample;
+    use crate::spec::health::Health;
 
     fn chosen(typed: &[&str]) -> Result<Vec<String>, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -239,6 +240,9 @@ mod tests {
         let mut db = sample::container("db", "2026-01-01T00:00:02Z", Status::Exited);
         db.state.exit_code = 3;
         db.record.options.exposed_ports = vec!["53/udp".into()];
+        db.record.options.health = Some(crate::spec::health::Config::default());
+        web.health =
+            Some(Health { status: crate::spec::health::Status::Healthy, failing_streak: 0, log: Vec::new() });
         let web2 = sample::container("web2", "2026-01-01T00:00:03Z", Status::Created);
         let typed: Vec<String> = typed.iter().map(|text| (*text).to_owned()).collect();
         let filters = Filters::parse(&typed, &KEYS).map_err(|error| error.to_string())?;
@@ -269,6 +273,9 @@ mod tests {
             (&["expose=80"], &["web"]),
             (&["expose=53/udp"], &["db"]),
             (&["is-task=true"], &[]),
+            (&["health=healthy"], &["web"]),
+            (&["health=none"], &["db", "web2"]),
+            (&["health=starting", "health=healthy"], &["web"]),
         ];
         for (typed, expected) in cases {
             assert_eq!(chosen(typed).unwrap(), *expected, "{typed:?}");

@@ -348,6 +348,25 @@ mod tests {
     }
 
     #[test]
+    fn health_appears_where_it_is_checked() {
+        let mut container = sample::container("web", "2026-01-01T00:00:01Z", Status::Running);
+        let json = inspected(&container);
+        assert_eq!((json["State"].get("Health"), json["Config"].get("Healthcheck")), (None, None));
+        let check =
+            health::Config { test: vec!["CMD".into(), "true".into()], retries: 2, ..Default::default() };
+        container.record.options.health = Some(check);
+        let outcome = Outcome { start: "s".into(), end: "e".into(), exit_code: 1, output: "no".into() };
+        let found =
+            health::Health { status: health::Status::Starting, failing_streak: 1, log: vec![outcome] };
+        container.health = Some(found);
+        let json = inspected(&container);
+        assert_eq!(json["Config"]["Healthcheck"], serde_json::json!({"Test": ["CMD", "true"], "Retries": 2}));
+        let expected = serde_json::json!({"Status": "starting", "FailingStreak": 1,
+            "Log": [{"Start": "s", "End": "e", "ExitCode": 1, "Output": "no"}]});
+        assert_eq!(json["State"]["Health"], expected);
+    }
+
+    #[test]
     fn sizes_and_losses_appear_when_there() {
         let mut container = sample::container("web", "2026-01-01T00:00:01Z", Status::Running);
         container.state.lost = vec!["no network: pasta and slirp4netns are missing".into()];
