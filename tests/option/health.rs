@@ -39,6 +39,12 @@ fn shown(env: &Env) -> String {
     env.coracle(["ps", "-a", "--format", "{{.Status}}"]).success().line().to_owned()
 }
 
+/// What has happened, as far as a filter of `events` lets it through.
+fn actions(env: &Env, filter: &str) -> Vec<String> {
+    let line = ["events", "--since", "1", "--until", "0s", "--format", "{{.Action}}", "--filter", filter];
+    env.coracle(line).success().stdout().lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn failures_make_a_container_unhealthy_and_a_success_healthy() {
     let env = Env::with_tiny();
@@ -51,10 +57,8 @@ fn failures_make_a_container_unhealthy_and_a_success_healthy() {
     wait_for(&env, "healthy");
     assert!(shown(&env).ends_with(" (healthy)"), "{}", shown(&env));
     env.coracle(["ps", "--format", "{{.Names}}", "--filter", "health=healthy"]).success().says("c1\n");
-    let told = ["events", "--since", "1", "--until", "0s", "--filter", "event=health_status"];
-    env.coracle(told.into_iter().chain(["--format", "{{.Action}}"]))
-        .success()
-        .says("health_status: unhealthy\nhealth_status: healthy\n");
+    let told = ["health_status: unhealthy", "health_status: healthy"];
+    assert!(eventually(PATIENCE, || actions(&env, "event=health_status") == told));
     wait_for_results(&env, 5);
     let found = health(&env);
     assert_eq!(found["FailingStreak"], 0);
@@ -99,15 +103,12 @@ fn a_check_runs_as_the_container_does() {
     checked(&env, check, &["-e", "K=V", "-u", "sailor", "-w", "/tmp", "-h", "mast"]);
     let log = wait_for_results(&env, 1);
     assert_eq!(log[0]["Output"], "V sailor /tmp mast\nsleep\n/dev/null\n");
-    let told = ["events", "--since", "1", "--until", "0s", "--filter", "event=exec_create"];
-    let events = env.coracle(told.into_iter().chain(["--format", "{{.Action}}"])).success();
-    assert!(events.stdout().starts_with(&format!("exec_create: /bin/sh -c {check}\n")), "{events:?}");
-    let first =
-        ["events", "--since", "1", "--until", "0s", "--format", "{{.Action}}", "--filter", "type=container"];
-    let events = env.coracle(first).success();
-    let words: Vec<&str> = events.stdout().lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(actions(&env, "event=exec_create")[0], format!("exec_create: /bin/sh -c {check}"));
+    assert!(eventually(PATIENCE, || !actions(&env, "event=health_status").is_empty()));
+    let all = actions(&env, "type=container");
+    let words: Vec<&str> = all.iter().flat_map(|action| action.split(':').next()).collect();
     let expected = ["create", "start", "exec_create", "exec_start", "exec_die", "health_status"];
-    assert_eq!(words[..6], expected, "{events:?}");
+    assert_eq!(words[..6], expected, "{all:?}");
 }
 
 #[test]
@@ -115,10 +116,19 @@ fn a_check_that_takes_too_long_is_ended() {
     let env = Env::with_tiny();
     checked(&env, "echo slow; exec sleep 1234", &["--health-timeout", "200ms", "--health-retries", "1"]);
     wait_for(&env, "unhealthy");
-    let log = wait_for_results(&env, 2);
-    for one in &log[..2] {
+    // What it says in time is kept.
+    let said = || {
+        wait_for_results(&env, 2)
+            .iter()
+            .any(|one| one["Output"].as_str().unwrap().ends_with("(200ms): slow\n"))
+    };
+    assert!(eventually(PATIENCE, said));
+    for one in wait_for_results(&env, 2) {
         assert_eq!(one["ExitCode"], -1);
-        assert_eq!(one["Output"], "Health check exceeded timeout (200ms): slow\n");
+        assert!(
+            one["Output"].as_str().unwrap().starts_with("Health check exceeded timeout (200ms)"),
+            "{one:#}"
+        );
     }
     // They come one after the other, and none stays.
     let top = env.coracle(["top", "c1"]).success();

@@ -41,6 +41,9 @@ pub enum Error {
 /// docker's words for what a container can be; not all of them happen here.
 const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
+/// And for its health.
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
 /// Keeps what the filters admit. `all` are the containers to look among.
 pub fn choose(store: &Store, all: Vec<Container>, filters: &Filters) -> Result<Vec<Container>, Error> {
     if filters.is_empty() {
@@ -114,13 +117,11 @@ impl<'a> Wanted<'a> {
             value: value.to_owned(),
             why: why.to_owned(),
         };
-        if let Some(status) = filters.values("status").iter().find(|s| !STATUSES.contains(&s.as_str())) {
-            return Err(wrong(
-                "status",
-                status,
-                &format!("invalid value for state ({status}): must be one of {}", STATUSES.join(", ")),
-            )
-            .into());
+        for (key, noun, words) in [("status", "state", &STATUSES[..]), ("health", "health", &HEALTHS)] {
+            if let Some(value) = filters.values(key).iter().find(|value| !words.contains(&value.as_str())) {
+                let why = format!("invalid value for {noun} ({value}): must be one of {}", words.join(", "));
+                return Err(wrong(key, value, &why).into());
+            }
         }
         let exited = filters
             .values("exited")
@@ -285,6 +286,9 @@ mod tests {
     #[test]
     fn wrong_values_are_refused() {
         assert!(chosen(&["status=nope"]).unwrap_err().contains("invalid filter 'status=nope'"));
+        assert!(chosen(&["health=sick"]).unwrap_err().ends_with(
+            "invalid filter 'health=sick': invalid value for health (sick): must be one of none, starting, healthy, unhealthy"
+        ));
         assert!(chosen(&["exited=x"]).unwrap_err().contains("invalid filter 'exited=x'"));
         assert_eq!(chosen(&["before=nobody"]).unwrap_err(), "No such container: nobody");
         assert_eq!(chosen(&["nope=1"]).unwrap_err(), "invalid filter 'nope'");
