@@ -39,6 +39,7 @@ mod image {
 mod option {
     mod command;
     mod env;
+    mod health;
     mod mount;
     mod name;
     mod network;

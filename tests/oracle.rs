@@ -194,6 +194,7 @@ areas! {
     exec 'h'
     images 'i'
     format 'f'
+    health 'n'
     inspect 'j'
     lifecycle 'k'
     logs 'l'

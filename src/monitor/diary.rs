@@ -16,6 +16,14 @@ impl Diary {
         Diary { store: store.clone(), container }
     }
 
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
     /// Writes an event down, with attributes of its own.
     pub fn note(&self, action: &str, extra: &[(&str, String)]) {
         self.store.note(&of_container(&self.container, action, extra));

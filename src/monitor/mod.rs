@@ -8,6 +8,7 @@ mod backlog;
 mod between;
 mod client;
 mod diary;
+mod health;
 mod life;
 pub mod log;
 pub mod protocol;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 
 use super::diary::Diary;
+use super::health::Health;
 use super::log::{Log, now};
 use super::protocol::{Failure, FailureKind};
 use super::relay::Parts;
@@ -89,6 +90,7 @@ impl Running {
             stop_signal: self.stop_signal,
             own_stop_signal: self.own_stop_signal,
             diary: Some(self.diary.clone()),
+            health: Health::new(&self.diary.container().record.options, &self.state, order.maps.is_single()),
         }
     }
 }

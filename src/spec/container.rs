@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::health;
 use super::id::ContainerId;
 use super::log::LogConfig;
 use super::mount::{BindMount, TmpfsMount};
@@ -123,6 +124,24 @@ pub struct Options {
     #[serde(default)]
     pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
+    /// The user's and the image's.
+    #[serde(default)]
+    pub health: Option<health::Config>,
+    /// What the image runs lines of shell with.
+    #[serde(default)]
+    pub shell: Vec<String>,
+}
+
+impl Options {
+    /// The command that tells whether the container is well.
+    pub fn health_command(&self) -> Option<Vec<String>> {
+        self.health.as_ref()?.command(&self.shell)
+    }
+
+    /// Whether there is one.
+    pub fn has_health_check(&self) -> bool {
+        self.health.is_some() && self.health_command().is_some()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,11 @@
 
 pub mod container;
 pub mod digest;
+pub mod duration;
 pub mod env;
 pub mod event;
 pub mod filter;
+pub mod health;
 pub mod id;
 pub mod image;
 pub mod image_ref;

@@ -19,6 +19,7 @@ use super::staging::Staging;
 use super::worker::{Worker, WorkerNamespace};
 use super::{IoContext, Store, layers, updated};
 use crate::spec::container::{ContainerRecord, ContainerState, Status};
+use crate::spec::health::Health;
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
 use crate::spec::restart::RestartPolicy;
@@ -33,6 +34,8 @@ pub struct Container {
     pub state: ContainerState,
     /// What is different from the record.
     pub updated: Updated,
+    /// `None` without a health check, or before the first start.
+    pub health: Option<Health>,
 }
 
 impl Container {
@@ -116,7 +119,11 @@ impl Store {
         let state = read_state(&directory)?;
         let updated = updated::read(&directory)
             .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
-        Ok(Container { record, name, state, updated })
+        let health = match record.options.has_health_check() {
+            true => Health::of(&state, super::health::read(&directory)),
+            false => None,
+        };
+        Ok(Container { record, name, state, health, updated })
     }
 
     /// Finds by full id, name, or the beginning of an id that only one container has.

@@ -8,6 +8,7 @@
 pub mod containers;
 pub mod events;
 pub mod gc;
+mod health;
 pub mod images;
 pub mod layers;
 mod layout;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::health::HealthFlags;
 use super::{Missing, missing, missing_short};
 use crate::cli::error::{CommandError, chain};
 use crate::engine::container::create::{PullPolicy, Request};
@@ -35,6 +36,8 @@ pub struct CreateFlags {
     /// Set the environment variables of a file, one a line
     #[arg(long, value_name = "list")]
     env_file: Vec<String>,
+    #[command(flatten)]
+    health: HealthFlags,
     /// The container's host name
     #[arg(short = 'h', long, value_name = "string")]
     hostname: Option<String>,
@@ -140,12 +143,6 @@ pub const MISSING: &[Missing] = &[
     missing("expose"),
     missing("gpus"),
     missing("group-add"),
-    missing("health-cmd"),
-    missing("health-interval"),
-    missing("health-retries"),
-    missing("health-start-interval"),
-    missing("health-start-period"),
-    missing("health-timeout"),
     missing("io-maxbandwidth"),
     missing("io-maxiops"),
     missing("ip"),
@@ -164,7 +161,6 @@ pub const MISSING: &[Missing] = &[
     missing("mount"),
     missing("net-alias"),
     missing("network-alias"),
-    missing("no-healthcheck"),
     missing("oom-kill-disable"),
     missing("oom-score-adj"),
     missing("pid"),
@@ -244,6 +240,7 @@ impl CreateFlags {
             auto_remove: self.rm,
             restart: restart_policy(self.restart.as_deref(), self.rm)?,
             log: log_config(self.log_driver.as_deref(), &self.log_opt)?,
+            health: self.health.config()?,
             cidfile: self.cidfile.filter(|path| !path.is_empty()).map(PathBuf::from),
         })
     }

@@ -17,6 +17,7 @@ use crate::engine::container::remove::sweep_abandoned;
 use crate::spec::container::Status;
 use crate::spec::digest::Digest;
 use crate::spec::filter::Filters;
+use crate::spec::health;
 use crate::spec::image_ref::ImageRef;
 
 #[derive(Debug, clap::Args)]
@@ -212,9 +213,16 @@ fn command(line: &str, no_trunc: bool) -> String {
 fn status(container: &Listed, now: Timestamp) -> String {
     match container.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", human::since(&container.started_at, now)),
         Status::Restarting => {
             format!("Restarting ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
+        }
+        Status::Running => {
+            let up = human::since(&container.started_at, now);
+            match container.health {
+                None => format!("Up {up}"),
+                Some(health::Status::Starting) => format!("Up {up} (health: starting)"),
+                Some(health) => format!("Up {up} ({})", health.name()),
+            }
         }
         Status::Exited => {
             format!("Exited ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
@@ -248,6 +256,7 @@ mod tests {
             exit_code: 0,
             ports: crate::spec::port::parse_publish("127.0.0.1:8080:80").unwrap(),
             exposed: vec!["443/tcp".into()],
+            health: None,
             sizes: Some(Sizes { writable: 12, root: 130_000_000 }),
         }
     }
@@ -280,6 +289,18 @@ mod tests {
         efefefefefef   bb:1         "sh"                     5 minutes ago   Created                                                        c                0B (virtual 1.98MB)
         "#);
         assert_eq!(ids(&all, false), "b3b3b3b3b3b3\nefefefefefef\nefefefefefef\n");
+    }
+
+    #[test]
+    fn health_is_shown_while_it_runs() {
+        let now = shown(false, false).now;
+        let with = |health, status| super::status(&Listed { health, status, ..web() }, now);
+        let healthy = Some(health::Status::Healthy);
+        assert_eq!(with(None, Status::Running), "Up 5 minutes");
+        assert_eq!(with(Some(health::Status::Starting), Status::Running), "Up 5 minutes (health: starting)");
+        assert_eq!(with(healthy, Status::Running), "Up 5 minutes (healthy)");
+        assert_eq!(with(Some(health::Status::Unhealthy), Status::Running), "Up 5 minutes (unhealthy)");
+        assert!(!with(healthy, Status::Exited).contains("healthy"));
     }
 
     #[test]

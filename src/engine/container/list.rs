@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::filter::network_name;
 use crate::spec::container::{ImageUse, Status};
 use crate::spec::digest::Digest;
+use crate::spec::health;
 use crate::spec::id::ContainerId;
 use crate::spec::port::PublishedPort;
 use crate::store::containers::Container;
@@ -50,6 +51,8 @@ pub struct Listed {
     pub ports: Vec<PublishedPort>,
     /// `80/tcp` and the like: open in a running container and not published.
     pub exposed: Vec<String>,
+    /// `None` without a health check, or before the first start.
+    pub health: Option<health::Status>,
     /// Asked for with [`Sizes`] only.
     pub sizes: Option<Sizes>,
 }
@@ -101,6 +104,7 @@ fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
         exit_code: state.exit_code,
         ports,
         exposed,
+        health: container.health.as_ref().map(|health| health.status),
         sizes,
     }
 }

@@ -52,5 +52,5 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         driver: "overlay".into(),
         lost: Vec::new(),
     };
-    Container { record, name: name.to_owned(), state, updated: Updated::default() }
+    Container { record, name: name.to_owned(), state, health: None, updated: Updated::default() }
 }

@@ -4,6 +4,8 @@
 //! A client that does not read is nobody's problem but the disk's (see [`super::backlog`]); in an exec
 //! session, whose only client it is, it holds the output back. One that is gone is forgotten.
 
+mod bytes;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,9 +18,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::client::{self, Client};
 use super::diary::Diary;
+use super::health::Health;
 use super::log::{Log, Stream};
 use super::protocol::{Event, Request};
-use super::streams::{PIPE, Streams, WIDE_PIPE};
+use super::streams::{PIPE, Streams};
 use crate::sys;
 use crate::sys::memory::release_code;
 use crate::sys::process::{Ended, Fork, Pid, SingleThreaded, exit_now, fork, pidfd_signal, reap};
@@ -67,6 +70,7 @@ pub struct Relay {
     /// Signal that a SIGTERM to us stands for.
     stop_signal: i32,
     diary: Option<Diary>,
+    health: Option<Health>,
     /// Somebody asked for the end, and gave the process time for it.
     stopped: bool,
     /// Nothing shall start it again.
@@ -97,6 +101,8 @@ pub struct Parts {
     pub own_stop_signal: Option<i32>,
     /// Where signals that were asked for are written down.
     pub diary: Option<Diary>,
+    /// The checks of this run; they need a diary.
+    pub health: Option<Health>,
 }
 
 impl Relay {
@@ -125,6 +131,7 @@ impl Relay {
             kill_at: None,
             stop_signal: parts.stop_signal,
             diary: parts.diary,
+            health: parts.health,
             stopped: false,
             is_final: false,
             own_stop_signal: parts.own_stop_signal,
@@ -222,8 +229,10 @@ impl Relay {
                 Token::Output(stream) => self.output(stream),
                 Token::Stdin => self.feed(),
                 Token::Client(index) => self.client(index),
+                Token::Health => {}
             }
         }
+        self.check_health();
         self.clients.retain(|client| !client.gone);
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_at = None;
@@ -274,6 +283,9 @@ impl Relay {
             flags.set(PollFlags::POLLOUT, client.is_behind());
             add(Token::Client(index), client.stream.as_fd(), flags);
         }
+        if let Some(fd) = self.health.as_ref().and_then(Health::fd) {
+            add(Token::Health, fd, PollFlags::POLLIN);
+        }
         let timeout = self.timeout();
         if self.rested {
             release_code();
@@ -290,11 +302,30 @@ impl Relay {
         let drain = self.ended.map(|_| self.silent + DRAIN);
         let held =
             if self.spill.is_some() { self.clients.iter().filter_map(Client::until).min() } else { None };
-        let next = drain.into_iter().chain(self.kill_at).chain(held).min();
+        let health = self.health.as_ref().and_then(Health::until);
+        let next = drain.into_iter().chain(self.kill_at).chain(held).chain(health).min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let rest = (!self.rested).then_some(REST);
         let Some(left) = left.into_iter().chain(rest).min() else { return PollTimeout::NONE };
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    /// Probes that are due, and what is heard from them; none when the container has ended.
+    fn check_health(&mut self) {
+        if self.ended.is_some() {
+            self.health = None;
+        }
+        if let (Some(health), Some(diary)) = (&mut self.health, &self.diary) {
+            health.step(self.pid, self.pidfd.as_fd(), diary);
+        }
+    }
+
+    /// To be called when the container is paused, and when it goes on.
+    #[expect(dead_code, reason = "nothing pauses a container yet")]
+    pub fn set_paused(&mut self, paused: bool) {
+        if let Some(health) = &mut self.health {
+            health.set_paused(paused);
+        }
     }
 
     fn signals(&mut self) {
@@ -321,74 +352,6 @@ impl Relay {
         }
     }
 
-    fn output(&mut self, stream: Stream) {
-        self.make_room();
-        let fd = match (&mut self.streams, stream) {
-            (Streams::Pipes { stdout, .. }, Stream::Stdout) => stdout,
-            (Streams::Pipes { stderr, .. }, Stream::Stderr) => stderr,
-            (Streams::Terminal { master }, _) => master,
-        };
-        let Some(open) = fd else { return };
-        let mut length = 0;
-        // A terminal gives little at a time.
-        while length < CHUNK {
-            match nix::unistd::read(open.as_fd(), &mut self.buffer[length..]) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => break,
-                // A terminal whose other side is closed reads as EIO.
-                Ok(0) | Err(_) => {
-                    *fd = None;
-                    break;
-                }
-                Ok(count) => length += count,
-            }
-        }
-        if self.ended.is_some() {
-            self.late += length;
-        }
-        if length >= PIPE as usize && !self.wide {
-            self.wide = true;
-            self.streams.resize(WIDE_PIPE);
-        }
-        let bytes = &self.buffer[..length];
-        for client in self.clients.iter_mut().filter(|c| c.attached) {
-            client.show(stream, bytes, self.spill.as_deref());
-        }
-        if let Some(log) = &mut self.log {
-            log.take(stream, bytes);
-        }
-        self.silent = Instant::now();
-    }
-
-    /// Pages that no read fills are never touched.
-    fn make_room(&mut self) {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; CHUNK];
-        }
-    }
-
-    /// Gives the process what waits for it, and the end of its input once all is through.
-    fn feed(&mut self) {
-        while !self.stdin.is_empty() {
-            let Some(fd) = self.streams.input() else { break };
-            match nix::unistd::write(fd, self.stdin.as_slices().0) {
-                Ok(n) => drop(self.stdin.drain(..n)),
-                Err(Errno::EAGAIN) => return,
-                Err(Errno::EINTR) => {}
-                // The process closed its input.
-                Err(_) => {
-                    self.stdin.clear();
-                    self.stdin_closed = true;
-                }
-            }
-        }
-        if self.stdin_closed
-            && let Streams::Pipes { stdin, .. } = &mut self.streams
-        {
-            *stdin = None;
-        }
-    }
-
     fn client(&mut self, index: usize) {
         self.make_room();
         let client = &mut self.clients[index];
@@ -412,14 +375,6 @@ impl Relay {
         let client = &self.clients[index];
         if client.gone && client.input {
             self.input_ended();
-        }
-    }
-
-    /// docker's StdinOnce: the input of a foreground container ends with its client's.
-    fn input_ended(&mut self) {
-        if self.stdin_once {
-            self.stdin_closed = true;
-            self.feed();
         }
     }
 
@@ -515,4 +470,5 @@ enum Token {
     Output(Stream),
     Stdin,
     Client(usize),
+    Health,
 }
