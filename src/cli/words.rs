@@ -16,7 +16,7 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 28] = [
+static ENTRIES: [Entry; 30] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::attach::Args>(),
@@ -26,6 +26,8 @@ static ENTRIES: [Entry; 28] = [
     entry::<container::stop::Args>(),
     entry::<container::restart::Args>(),
     entry::<container::kill::Args>(),
+    entry::<container::pause::Args>(),
+    entry::<container::unpause::Args>(),
     entry::<container::rm::Args>(),
     entry::<container::logs::Args>(),
     entry::<container::wait::Args>(),
@@ -53,7 +55,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 31] = [
+const NOT_YET: [&str; 29] = [
     "build",
     "builder",
     "buildx",
@@ -70,7 +72,6 @@ const NOT_YET: [&str; 31] = [
     "manifest",
     "network",
     "node",
-    "pause",
     "plugin",
     "prune",
     "push",
@@ -82,7 +83,6 @@ const NOT_YET: [&str; 31] = [
     "stats",
     "swarm",
     "trust",
-    "unpause",
     "update",
     "volume",
 ];

@@ -7,6 +7,7 @@ mod backlog;
 mod client;
 mod diary;
 pub mod log;
+mod pause;
 pub mod protocol;
 pub mod relay;
 pub mod root;

@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::client::{self, Client};
 use super::diary::Diary;
 use super::log::{Log, Stream};
+use super::pause::{self, Pause};
 use super::protocol::{Event, Request};
 use super::streams::{PIPE, Streams, WIDE_PIPE};
 use crate::sys;
@@ -67,6 +68,7 @@ pub struct Relay {
     /// Signal that a SIGTERM to us stands for.
     stop_signal: i32,
     diary: Option<Diary>,
+    pause: Option<Pause>,
     /// Somebody asked for the end, and gave the process time for it.
     stopped: bool,
     /// Nothing has happened for a while.
@@ -91,6 +93,8 @@ pub struct Parts {
     pub stop_signal: i32,
     /// Where signals that were asked for are written down.
     pub diary: Option<Diary>,
+    /// Of a container that can be paused.
+    pub pause: Option<Pause>,
 }
 
 impl Relay {
@@ -119,6 +123,7 @@ impl Relay {
             kill_at: None,
             stop_signal: parts.stop_signal,
             diary: parts.diary,
+            pause: parts.pause,
             stopped: false,
             rested: false,
         }
@@ -215,8 +220,7 @@ impl Relay {
         self.clients.retain(|client| !client.gone);
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_at = None;
-            self.note_signal(libc::SIGKILL);
-            let _ = pidfd_signal(&self.pidfd, libc::SIGKILL);
+            let _ = self.signal(libc::SIGKILL);
         }
         Ok(())
     }
@@ -426,14 +430,17 @@ impl Relay {
                 }
             }
             Request::Kill { signal } => {
-                self.note_signal(signal);
-                let answer = match pidfd_signal(&self.pidfd, signal) {
+                let answer = match self.signal(signal) {
                     Ok(()) => Event::Done,
                     Err(error) => Event::Refused(error.to_string()),
                 };
                 if !self.clients[index].attached {
                     self.clients[index].tell(&answer, None);
                 }
+            }
+            Request::Pause | Request::Unpause => {
+                let answer = pause::answer(self.pause.as_mut().filter(|_| self.ended.is_none()), &request);
+                self.clients[index].tell(&answer, None);
             }
             Request::Stop { signal, timeout } => self.stop(signal, timeout),
             Request::Wait => {}
@@ -453,17 +460,20 @@ impl Relay {
         self.stopped
     }
 
-    fn note_signal(&self, signal: i32) {
+    /// Sends the process a signal, and continues it for that if it is paused and docker would.
+    fn signal(&mut self, signal: i32) -> sys::Result<()> {
         if let Some(diary) = &self.diary {
             diary.note("kill", &[("signal", signal.to_string())]);
         }
+        let sent = pidfd_signal(&self.pidfd, signal);
+        pause::resume_for(self.pause.as_mut(), signal);
+        sent
     }
 
     fn stop(&mut self, signal: i32, timeout: i64) {
-        self.note_signal(signal);
         // SIGKILL at once is what `kill` and `rm -f` ask for.
         self.stopped |= signal != libc::SIGKILL || timeout != 0;
-        let _ = pidfd_signal(&self.pidfd, signal);
+        let _ = self.signal(signal);
         if signal != libc::SIGKILL
             && let Ok(seconds) = u64::try_from(timeout)
         {

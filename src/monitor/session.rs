@@ -1,6 +1,7 @@
 //! One `exec`: role exec session. It joins the container, starts the program there and passes its
 //! streams on; with `-d` it stays until the program has ended.
 
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use super::protocol::{Event, Failure, FailureKind};
 use super::relay::{Parts, Relay};
 use super::setup::{failure, make_pipes};
 use super::streams::Streams;
+use crate::cgroup;
 use crate::runtime::channel::InitMessage;
 use crate::runtime::join::{Joining, add};
 use crate::runtime::pretender::Pretender;
@@ -18,6 +20,7 @@ use crate::security;
 use crate::spec::container::{Options, ProcessSpec};
 use crate::store::{Store, events};
 use crate::sys;
+use crate::sys::error::Context;
 use crate::sys::path::adopt_fd;
 use crate::sys::process::{pidfd_open, read_letter};
 use crate::sys::pty::{Size, set_size};
@@ -39,6 +42,8 @@ pub struct Order {
     pub options: Options,
     pub host_network: bool,
     pub single_id: bool,
+    /// The container's cgroup.
+    pub cgroup: Option<PathBuf>,
     pub attached: bool,
     /// The store, and the event of its end without what is not known yet.
     pub data: PathBuf,
@@ -96,7 +101,14 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         security: &security,
         pipes: theirs,
     };
+    // Opened before this process goes where it is not seen.
+    let cgroup = order.cgroup.as_deref().map(cgroup::entrance).transpose().map_err(|e| failure(&e))?;
     let (pid, channel) = add(joining).map_err(|e| failure(&e))?;
+    if let Some(mut entrance) = cgroup {
+        // It waits for our word before it becomes the program.
+        let moved = entrance.write_all(pid.to_string().as_bytes());
+        moved.call("write", || "cgroup.procs".into()).map_err(|e| failure(&e))?;
+    }
     let pidfd = pidfd_open(pid).map_err(|e| failure(&e))?;
     let died = || Failure { kind: FailureKind::Setup, message: "the new process was killed".into() };
     let terminal = match channel.receive().map_err(|e| failure(&e))?.ok_or_else(died)? {
@@ -130,5 +142,6 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         pidfd,
         stop_signal: libc::SIGTERM,
         diary: None,
+        pause: None,
     })
 }

@@ -9,10 +9,12 @@ use nix::fcntl::OFlag;
 
 use super::diary::Diary;
 use super::log::{Log, now};
+use super::pause::Pause;
 use super::protocol::{Failure, FailureKind};
 use super::relay::Parts;
 use super::streams::Streams;
 use super::{Order, root};
+use crate::cgroup::{self, Leaf};
 use crate::network::userstack::{self, Running as Stack};
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
@@ -25,6 +27,7 @@ use crate::runtime::parent::{Created, Creation, Fuse, create};
 use crate::runtime::pretender::Pretender;
 use crate::security;
 use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VERSION, Status};
+use crate::spec::resources::Resources;
 use crate::store::Store;
 use crate::store::containers::Held;
 use crate::sys;
@@ -54,7 +57,9 @@ pub struct Running {
     log: Option<Log>,
     stop_signal: i32,
     pub diary: Diary,
+    pause: Option<Pause>,
     _stack: Option<Stack>,
+    _cgroup: Option<Leaf>,
 }
 
 impl Running {
@@ -79,6 +84,7 @@ impl Running {
             pidfd: self.created.pidfd.try_clone().expect("a descriptor is free"),
             stop_signal: self.stop_signal,
             diary: Some(self.diary.clone()),
+            pause: self.pause.take(),
         }
     }
 }
@@ -119,13 +125,16 @@ pub fn start(
     if let Ok(last) = held.last_state() {
         kill_orphan(&last);
     }
-    let attempt = Attempt { order, store, held, home, record: &container.record };
+    let resources = &container.updated.resources;
+    let attempt = Attempt { order, store, held, home, record: &container.record, resources };
+    let diary = Diary::new(store, container.clone());
     attempt
         .run(&mut state)
         .map_err(|failure| Box::new(Refused { failure, state: state.clone(), auto_remove }))
-        .map(|(created, streams, stack, warnings)| Running {
+        .map(|(created, streams, stack, cgroup, warnings)| Running {
             created,
             streams: Some(streams),
+            pause: Some(Pause::new(&state, &container.record.options, held.state_writer(), diary.clone())),
             state,
             warnings,
             auto_remove,
@@ -133,12 +142,13 @@ pub fn start(
             stdin_once: container.record.options.attached,
             log: Some(Log::new(&container.record, &container.name, store.container_log_path(&order.id))),
             stop_signal: container.record.options.stop_signal,
-            diary: Diary::new(store, container.clone()),
+            diary,
             _stack: stack,
+            _cgroup: cgroup,
         })
 }
 
-/// A process of an earlier run that outlived its killed monitor: it would use our layer.
+/// What is left of a run whose monitor was killed: a process that would use our layer, a cgroup.
 pub fn kill_orphan(last: &ContainerState) {
     if last.pid > 0
         && last.boot_id == boot_id()
@@ -146,6 +156,9 @@ pub fn kill_orphan(last: &ContainerState) {
         && start_time(last.pid) == Some(last.pid_start_time)
     {
         let _ = pidfd_signal(&pidfd, libc::SIGKILL);
+    }
+    if !last.cgroup.is_empty() {
+        cgroup::remove(last.cgroup.as_ref());
     }
 }
 
@@ -155,9 +168,11 @@ struct Attempt<'a> {
     held: &'a Held,
     home: BorrowedFd<'a>,
     record: &'a ContainerRecord,
+    /// The limits.
+    resources: &'a Resources,
 }
 
-type Outcome = (Created, Streams, Option<Stack>, Vec<String>);
+type Outcome = (Created, Streams, Option<Stack>, Option<Leaf>, Vec<String>);
 /// Ends of a process's three streams.
 type Three = (OwnedFd, OwnedFd, OwnedFd);
 
@@ -175,9 +190,11 @@ impl Attempt<'_> {
         let (theirs, ours) = pipes.map_or((None, None), |(theirs, ours)| (Some(theirs), Some(ours)));
         let (hand_over, receive) = sys::message::pair().map_err(|e| failure(&e))?;
         let plan = self.init_plan(network.clone(), theirs, receive)?;
-        let creation = self.creation(hand_over);
+        let mut creation = self.creation(hand_over);
         let created = create(&creation, plan).map_err(|e| failure(&e))?;
         let mut warnings = network.warnings.clone();
+        let cgroup = creation.cgroup.take().filter(|leaf| leaf.holds(created.pid));
+        self.limit(cgroup.as_ref(), state, &mut warnings);
         let stack =
             userstack::start(&network, nix::unistd::Pid::from_raw(created.pid)).map_err(|e| failure(&e))?;
         if creation.fuse.is_some() {
@@ -214,7 +231,17 @@ impl Attempt<'_> {
             },
             (None, None) => Streams::Terminal { master: None },
         };
-        Ok((created, streams, stack, warnings))
+        Ok((created, streams, stack, cgroup, warnings))
+    }
+
+    /// Sets the limits before the program runs.
+    fn limit(&self, leaf: Option<&Leaf>, state: &mut ContainerState, warnings: &mut Vec<String>) {
+        let leaf = leaf.map(Leaf::directory);
+        state.cgroup = leaf.map(|path| path.display().to_string()).unwrap_or_default();
+        if let Some(sentence) = cgroup::limits::apply(leaf, self.resources).sentence() {
+            state.lost.push(sentence.clone());
+            warnings.push(sentence);
+        }
     }
 
     fn fill_state(&self, state: &mut ContainerState, created: &Created, network: &network_plan::Plan) {
@@ -332,6 +359,7 @@ impl Attempt<'_> {
             single_id: self.order.maps.is_single(),
             host_network: self.record.options.network == crate::spec::container::NetworkMode::Host,
             fuse,
+            cgroup: Leaf::make(self.order.id.as_str()),
         }
     }
 

@@ -126,15 +126,23 @@ pub struct Options {
 pub enum Status {
     Created,
     Running,
+    /// Frozen or stopped; otherwise as good as running.
+    Paused,
     Exited,
 }
 
 impl Status {
+    /// docker's `.State.Running`: there is a process, whether or not it may do anything.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Status::Running | Status::Paused)
+    }
+
     /// docker's word for it, as in `.State.Status`.
     pub fn name(self) -> &'static str {
         match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Exited => "exited",
         }
     }
@@ -168,6 +176,9 @@ pub struct ContainerState {
     pub driver: String,
     /// Isolation or features that this host could not give, one sentence each.
     pub lost: Vec<String>,
+    /// The directory of the container's own cgroup; empty where the host gives none.
+    #[serde(default)]
+    pub cgroup: String,
 }
 
 impl ContainerState {
@@ -188,6 +199,7 @@ impl ContainerState {
             network: String::new(),
             driver: String::new(),
             lost: Vec::new(),
+            cgroup: String::new(),
         }
     }
 }

@@ -36,7 +36,12 @@ pub struct Container {
 
 impl Container {
     pub fn is_running(&self) -> bool {
-        self.state.status == Status::Running
+        self.state.status.is_alive()
+    }
+
+    /// The directory of its cgroup, while it runs and where the host gives one.
+    pub fn cgroup(&self) -> Option<PathBuf> {
+        (self.is_running() && !self.state.cgroup.is_empty()).then(|| PathBuf::from(&self.state.cgroup))
     }
 }
 
@@ -288,22 +293,12 @@ pub struct Held {
 impl Held {
     /// Writes the state; readers see the old or the new one, whole.
     pub fn write_state(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
-        let fresh = self.directory.join("state.json.new");
-        let json = serde_json::to_vec(state).expect("plain data always serialises");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .at("create", &fresh)?;
-        file.write_all(&json).at("write", &fresh)?;
-        if durable {
-            file.sync_data().at("sync", &fresh)?;
-        }
-        let path = self.directory.join("state.json");
-        std::fs::rename(&fresh, &path).at("publish", &path)?;
-        Ok(())
+        self.state_writer().write(state, durable)
+    }
+
+    /// What writes the state, for that part of this process which does not have the lock at hand.
+    pub fn state_writer(&self) -> StateWriter {
+        StateWriter { directory: self.directory.clone() }
     }
 
     /// The state as the last monitor left it.
@@ -320,13 +315,41 @@ impl Held {
     /// that is held for another reason would be believed.
     pub fn settle(&self) -> Result<(), Error> {
         match read_state_file(&self.directory)? {
-            Some(state) if state.status == Status::Running => self.write_state(&lost(state), false),
+            Some(state) if state.status.is_alive() => self.write_state(&lost(state), false),
             _ => Ok(()),
         }
     }
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+}
+
+/// Writes the state of a container whose lock this process holds.
+#[derive(Debug, Clone)]
+pub struct StateWriter {
+    directory: PathBuf,
+}
+
+impl StateWriter {
+    /// As [`Held::write_state`].
+    pub fn write(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
+        let fresh = self.directory.join("state.json.new");
+        let json = serde_json::to_vec(state).expect("plain data always serialises");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .at("create", &fresh)?;
+        file.write_all(&json).at("write", &fresh)?;
+        if durable {
+            file.sync_data().at("sync", &fresh)?;
+        }
+        let path = self.directory.join("state.json");
+        std::fs::rename(&fresh, &path).at("publish", &path)?;
+        Ok(())
     }
 }
 
@@ -362,12 +385,12 @@ const LOST_EXIT_CODE: i32 = 255;
 
 fn read_state(directory: &Path) -> Result<ContainerState, Error> {
     let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
-    if state.status != Status::Running || is_held(directory) {
+    if !state.status.is_alive() || is_held(directory) {
         return Ok(state);
     }
     // The monitor may have written its last word between our two looks.
     let state = read_state_file(directory)?.unwrap_or(state);
-    Ok(if state.status == Status::Running { lost(state) } else { state })
+    Ok(if state.status.is_alive() { lost(state) } else { state })
 }
 
 /// The state of a run whose end nobody saw.

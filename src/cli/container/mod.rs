@@ -8,6 +8,7 @@ pub mod exec;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
+pub mod pause;
 pub mod port;
 pub mod ps;
 pub mod rename;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod start;
 pub mod stop;
 pub mod top;
+pub mod unpause;
 pub mod wait;
 
 use std::process::ExitCode;

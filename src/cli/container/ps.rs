@@ -213,6 +213,7 @@ fn status(container: &Listed, now: Timestamp) -> String {
     match container.status {
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", human::since(&container.started_at, now)),
+        Status::Paused => format!("Up {} (Paused)", human::since(&container.started_at, now)),
         Status::Exited => {
             format!("Exited ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
         }

@@ -7,7 +7,7 @@ use super::attach::{DetachKeys, Streams, terminal_size};
 use super::start::{Error, wait_started, watch};
 use crate::engine::Engine;
 use crate::monitor::session;
-use crate::spec::container::{NetworkMode, ProcessSpec};
+use crate::spec::container::{NetworkMode, ProcessSpec, Status};
 use crate::spec::env::merge;
 use crate::spec::id::ContainerId;
 use crate::store::containers::Container;
@@ -34,6 +34,9 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     let not_running = || Error::NotRunning(container.record.id.to_string());
     if !container.is_running() {
         return Err(not_running());
+    }
+    if container.state.status == Status::Paused {
+        return Err(Error::Paused(request.container));
     }
     let init = pidfd_open(container.state.pid).map_err(|_| not_running())?;
     // Looked at after opening: if it is the recorded process now, the descriptor is its.
@@ -95,6 +98,7 @@ fn order(
         options,
         host_network,
         single_id,
+        cgroup: container.cgroup(),
         attached: !request.detach,
         data: engine.config.data.clone(),
         die: Pending::new(container, "exec_die", &[("execID", exec_id.to_owned())]),

@@ -66,7 +66,7 @@ pub fn list<E>(
 ) -> Result<Vec<Listed>, E> {
     let mut chosen = containers;
     if request.last.is_none() && !request.all {
-        chosen.retain(|container| container.state.status == Status::Running);
+        chosen.retain(|container| container.is_running());
     }
     chosen.sort_by(|a, b| b.record.created.cmp(&a.record.created));
     chosen.truncate(request.last.unwrap_or(usize::MAX));
@@ -75,7 +75,7 @@ pub fn list<E>(
 
 fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
     let (record, state) = (&container.record, &container.state);
-    let running = state.status == Status::Running;
+    let running = state.status.is_alive();
     // As docker: without a network of its own a container's ports say nothing.
     let own_network = !matches!(state.network.as_str(), "none" | "host");
     let ports = if running { state.ports.clone() } else { Vec::new() };

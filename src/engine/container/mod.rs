@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod kill;
 pub mod list;
 pub mod logs;
+pub mod pause;
 pub mod port;
 pub mod remove;
 pub mod rename;
@@ -20,6 +21,7 @@ pub mod run;
 pub mod start;
 pub mod stop;
 pub mod top;
+pub mod unpause;
 pub mod wait;
 
 #[cfg(test)]

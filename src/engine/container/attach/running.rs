@@ -5,6 +5,7 @@ use super::{DetachKeys, Streams};
 use crate::engine::Engine;
 use crate::engine::container::control::connect;
 use crate::engine::container::start::{Error, watch};
+use crate::spec::container::Status;
 use crate::store::containers::Container;
 
 #[derive(Debug, Clone)]
@@ -23,6 +24,9 @@ pub fn attach(engine: &Engine, container: &Container, options: &Options) -> Resu
     let id = &container.record.id;
     if !container.is_running() {
         return Err(Error::Stopped);
+    }
+    if container.state.status == Status::Paused {
+        return Err(Error::AttachPaused);
     }
     let process = &container.record.process;
     let streams = Streams {

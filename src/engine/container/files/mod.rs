@@ -4,7 +4,6 @@
 
 pub mod changes;
 pub mod names;
-mod processes;
 pub mod protocol;
 pub mod worker;
 

@@ -196,8 +196,8 @@ fn describe_state(state: &crate::spec::container::ContainerState) -> State {
     let moment = |text: &str| if text.is_empty() { NEVER.to_owned() } else { text.to_owned() };
     State {
         status: state.status.name(),
-        running: state.status == Status::Running,
-        paused: false,
+        running: state.status.is_alive(),
+        paused: state.status == Status::Paused,
         restarting: false,
         oom_killed: false,
         dead: false,

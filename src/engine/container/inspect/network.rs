@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::spec::container::{NetworkMode, Status};
+use crate::spec::container::NetworkMode;
 use crate::spec::port::PublishedPort;
 use crate::store::containers::Container;
 
@@ -101,7 +101,7 @@ pub fn mode_name(mode: &NetworkMode) -> &'static str {
 
 pub fn describe(container: &Container) -> NetworkSettings {
     let (options, state) = (&container.record.options, &container.state);
-    let running = state.status == Status::Running;
+    let running = state.status.is_alive();
     let network = match state.network.as_str() {
         "" => mode_name(&options.network),
         chosen => chosen,
