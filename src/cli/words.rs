@@ -16,7 +16,7 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 30] = [
+static ENTRIES: [Entry; 32] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::attach::Args>(),
@@ -37,6 +37,8 @@ static ENTRIES: [Entry; 30] = [
     entry::<container::port::Args>(),
     entry::<container::rename::Args>(),
     entry::<container::top::Args>(),
+    entry::<container::stats::Args>(),
+    entry::<container::update::Args>(),
     entry::<image::pull::Args>(),
     entry::<image::images::Args>(),
     entry::<image::rmi::Args>(),
@@ -55,7 +57,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 29] = [
+const NOT_YET: [&str; 27] = [
     "build",
     "builder",
     "buildx",
@@ -80,10 +82,8 @@ const NOT_YET: [&str; 29] = [
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "trust",
-    "update",
     "volume",
 ];
 

@@ -125,7 +125,7 @@ pub fn start(
     if let Ok(last) = held.last_state() {
         kill_orphan(&last);
     }
-    let resources = &container.updated.resources;
+    let resources = container.resources();
     let attempt = Attempt { order, store, held, home, record: &container.record, resources };
     let diary = Diary::new(store, container.clone());
     attempt

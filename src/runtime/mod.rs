@@ -1,7 +1,7 @@
 //! Making and joining a container's processes. Files are named after the process they run in:
 //! `parent` (monitor), `init` (the container's first process), `join` (exec session); `launch` is
 //! the last stretch of the latter two; `view` is for
-//! who looks at a container's files, `members` for who looks for its processes.
+//! who looks at a container's files, `members` and `usage` for who looks for its processes.
 
 pub mod channel;
 pub mod identity;
@@ -12,4 +12,5 @@ pub mod members;
 mod one_user;
 pub mod parent;
 pub mod pretender;
+pub mod usage;
 pub mod view;

@@ -21,6 +21,7 @@ use super::{IoContext, Store, layers, updated};
 use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
+use crate::spec::resources::Resources;
 use crate::spec::update::Updated;
 
 /// A container as it is now.
@@ -37,6 +38,11 @@ pub struct Container {
 impl Container {
     pub fn is_running(&self) -> bool {
         self.state.status.is_alive()
+    }
+
+    /// The limits it has, or has when it runs.
+    pub fn resources(&self) -> &Resources {
+        &self.updated.resources
     }
 
     /// The directory of its cgroup, while it runs and where the host gives one.

@@ -19,10 +19,12 @@ pub mod rename;
 pub mod restart;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
 pub mod unpause;
+pub mod update;
 pub mod wait;
 
 #[cfg(test)]
-mod sample;
+pub mod sample;

@@ -26,6 +26,7 @@ use crate::rootfs::plan::{Facts, Step, plan};
 use crate::runtime::channel::LaunchFailure;
 use crate::runtime::init::RootSource;
 use crate::runtime::members;
+use crate::runtime::usage;
 use crate::runtime::view::{self, Layers, View};
 use crate::spec::container::{ContainerRecord, ImageUse};
 use crate::store::Store;
@@ -170,6 +171,7 @@ fn perform(
         Request::Changes { upper, lower } => {
             changes::between(&upper, &lower).map(Answer::Changes).map_err(|e| with_causes(&e))
         }
+        Request::Usage { of } => Ok(Answer::Usage(usage::of_namespace(of))),
         Request::Processes { of } => Ok(Answer::Processes(members::in_namespace_of(of))),
     }
 }

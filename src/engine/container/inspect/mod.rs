@@ -181,7 +181,7 @@ pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) ->
         process_label: "",
         app_armor_profile: "",
         exec_ids: None,
-        host_config: host_config::describe(&record.options),
+        host_config: host_config::describe(&record.options, container.resources()),
         graph_driver: graph_driver(container, places),
         size_rw: sizes.map(|s| s.writable),
         size_root_fs: sizes.map(|s| s.root),
