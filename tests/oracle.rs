@@ -197,6 +197,7 @@ areas! {
     inspect 'j'
     lifecycle 'k'
     logs 'l'
+    pause 'm'
     ps 'p'
     run 'r'
     system 's'
