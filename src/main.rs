@@ -4,6 +4,7 @@
 //! `docs/architecture.md`, "Processes") and is the only place that ends it.
 
 mod archive;
+mod cgroup;
 mod cli;
 mod config;
 mod engine;

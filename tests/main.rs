@@ -16,6 +16,7 @@ mod container {
     mod inspect;
     mod kill;
     mod logs;
+    mod pause;
     mod port;
     mod ps;
     mod rename;
@@ -23,8 +24,11 @@ mod container {
     mod rm;
     mod run;
     mod start;
+    mod stats;
     mod stop;
     mod top;
+    mod unpause;
+    mod update;
     mod wait;
 }
 mod image {
@@ -57,6 +61,7 @@ mod system {
 mod bad_input;
 mod by_root;
 mod crash;
+mod delegated;
 mod full_disk;
 mod hostile;
 mod isolation;

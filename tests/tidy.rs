@@ -16,6 +16,7 @@ const RANKS: &[(&str, u32)] = &[
     ("security", 2),
     ("archive", 2),
     ("registry", 2),
+    ("cgroup", 2),
     ("runtime", 3),
     ("store", 3),
     ("monitor", 4),

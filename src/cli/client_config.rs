@@ -13,9 +13,10 @@ use crate::engine::container::attach::DetachKeys;
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientConfig {
     detach_keys: String,
-    /// `--format` of `ps` and `images` where it is not given.
+    /// `--format` of `ps`, `images` and `stats` where it is not given.
     pub ps_format: Option<String>,
     pub images_format: Option<String>,
+    pub stats_format: Option<String>,
 }
 
 /// `--detach-keys`, else what docker's `config.json` says, else docker's default. The file is looked

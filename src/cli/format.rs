@@ -19,6 +19,11 @@ impl Row {
         self
     }
 
+    /// A text that was set.
+    pub fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Json::as_str).unwrap_or_default()
+    }
+
     /// The labels, which `{{.Label "key"}}` looks up.
     pub fn labels<'a>(self, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Row {
         let all: Map<String, Json> =

@@ -16,7 +16,7 @@ const fn entry<C: Command>() -> Entry {
     Entry { verb: C::VERB, call: call::<C> }
 }
 
-static ENTRIES: [Entry; 28] = [
+static ENTRIES: [Entry; 32] = [
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::attach::Args>(),
@@ -26,6 +26,8 @@ static ENTRIES: [Entry; 28] = [
     entry::<container::stop::Args>(),
     entry::<container::restart::Args>(),
     entry::<container::kill::Args>(),
+    entry::<container::pause::Args>(),
+    entry::<container::unpause::Args>(),
     entry::<container::rm::Args>(),
     entry::<container::logs::Args>(),
     entry::<container::wait::Args>(),
@@ -35,6 +37,8 @@ static ENTRIES: [Entry; 28] = [
     entry::<container::port::Args>(),
     entry::<container::rename::Args>(),
     entry::<container::top::Args>(),
+    entry::<container::stats::Args>(),
+    entry::<container::update::Args>(),
     entry::<image::pull::Args>(),
     entry::<image::images::Args>(),
     entry::<image::rmi::Args>(),
@@ -53,7 +57,7 @@ const NOUNS: [(&str, &str); 3] =
 const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
 
 /// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 31] = [
+const NOT_YET: [&str; 27] = [
     "build",
     "builder",
     "buildx",
@@ -70,7 +74,6 @@ const NOT_YET: [&str; 31] = [
     "manifest",
     "network",
     "node",
-    "pause",
     "plugin",
     "prune",
     "push",
@@ -79,11 +82,8 @@ const NOT_YET: [&str; 31] = [
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
     "trust",
-    "unpause",
-    "update",
     "volume",
 ];
 

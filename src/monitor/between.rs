@@ -41,7 +41,7 @@ fn meaning(request: &Request) -> Meaning {
         Request::Stop { .. } => Meaning::End,
         // As docker, which takes any signal for a wish that it ends.
         Request::Kill { .. } => Meaning::EndAndTell,
-        Request::Attach { .. } => Meaning::Refuse,
+        Request::Attach { .. } | Request::Pause | Request::Unpause => Meaning::Refuse,
         Request::Stdin(_) | Request::StdinClosed | Request::Resize { .. } | Request::Wait => Meaning::Stay,
     }
 }

@@ -6,11 +6,13 @@
 
 mod backlog;
 mod between;
+mod carriers;
 mod client;
 mod diary;
 mod health;
 mod life;
 pub mod log;
+mod pause;
 pub mod protocol;
 pub mod relay;
 pub mod root;

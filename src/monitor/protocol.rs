@@ -2,7 +2,7 @@
 //!
 //! A frame is one kind byte, the payload's length as a little-endian u32, and the payload. The
 //! connection that starts a container is a socket pair handed over at exec; later ones come in at
-//! the container's control socket and begin with `Attach`, `Stop`, `Kill` or `Wait`. A client that
+//! the container's control socket and begin with `Attach`, `Stop`, `Kill`, `Pause` or `Wait`. A client that
 //! closes its connection has detached.
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,10 @@ pub enum Request {
     Kill { signal: i32 },
     /// Send `signal`, wait `timeout` seconds (negative: for ever), then SIGKILL.
     Stop { signal: i32, timeout: i64 },
+    /// Freeze or stop all processes; `Done` once nothing runs.
+    Pause,
+    /// The end of a pause.
+    Unpause,
     /// Tell when the process has ended; nothing else.
     Wait,
     /// Show the output from now on, answered by `Started`; with `input`, this client's `Stdin` counts.

@@ -2,6 +2,7 @@
 //! streams on; with `-d` it stays until the program has ended. [`Addition`] starts one, in the client of
 //! `exec` or in the monitor.
 
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use super::protocol::{Event, Failure, FailureKind};
 use super::relay::{Parts, Relay};
 use super::setup::{failure, make_pipes};
 use super::streams::Streams;
+use crate::cgroup;
 use crate::runtime::channel::InitMessage;
 use crate::runtime::join::{Joining, add};
 use crate::runtime::pretender::Pretender;
@@ -45,6 +47,8 @@ pub struct Order {
     pub options: Options,
     pub host_network: bool,
     pub single_id: bool,
+    /// The container's cgroup.
+    pub cgroup: Option<PathBuf>,
     pub attached: bool,
     /// The store, and the event of its end without what is not known yet.
     pub data: PathBuf,
@@ -98,6 +102,7 @@ impl Addition<'_> {
             host_network: options.network == NetworkMode::Host,
             options,
             single_id: self.single_id,
+            cgroup: self.container.cgroup(),
             attached: self.attached,
             data: self.store.layout().root().to_owned(),
             die: events::Pending::new(self.container, "exec_die", &[("execID", exec_id.to_owned())]),
@@ -155,7 +160,14 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         security: &security,
         pipes: theirs,
     };
+    // Opened before this process goes where it is not seen.
+    let cgroup = order.cgroup.as_deref().map(cgroup::entrance).transpose().map_err(|e| failure(&e))?;
     let (pid, channel) = add(joining).map_err(|e| failure(&e))?;
+    if let Some(mut entrance) = cgroup {
+        // It waits for our word before it becomes the program.
+        let moved = entrance.write_all(pid.to_string().as_bytes());
+        moved.call("write", || "cgroup.procs".into()).map_err(|e| failure(&e))?;
+    }
     let pidfd = pidfd_open(pid).map_err(|e| failure(&e))?;
     let died = || Failure { kind: FailureKind::Setup, message: "the new process was killed".into() };
     let terminal = match channel.receive().map_err(|e| failure(&e))?.ok_or_else(died)? {
@@ -191,5 +203,6 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         own_stop_signal: None,
         diary: None,
         health: None,
+        pause: None,
     })
 }

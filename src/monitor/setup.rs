@@ -2,19 +2,20 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
+use super::carriers::{Carriers, await_stack, forward};
 use super::diary::Diary;
 use super::health::Health;
 use super::log::{Log, now};
+use super::pause::Pause;
 use super::protocol::{Failure, FailureKind};
 use super::relay::Parts;
 use super::streams::Streams;
 use super::{Order, root};
-use crate::network::userstack::{self, Running as Stack};
+use crate::cgroup::{self, Leaf};
+use crate::network::userstack;
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
 use crate::rootfs::host_image;
@@ -26,12 +27,12 @@ use crate::runtime::parent::{Created, Creation, Fuse, create};
 use crate::runtime::pretender::Pretender;
 use crate::security;
 use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VERSION, Status};
+use crate::spec::resources::Resources;
 use crate::store::Store;
 use crate::store::containers::Held;
 use crate::sys;
-use crate::sys::child::Child;
 use crate::sys::error::Context;
-use crate::sys::process::{Fork, SingleThreaded, boot_id, exit_now, fork, pidfd_signal, start_time};
+use crate::sys::process::{boot_id, pidfd_signal, start_time};
 use crate::sys::pty::{Size, set_size};
 use crate::sys::signal::Signals;
 
@@ -57,14 +58,9 @@ pub struct Running {
     stop_signal: i32,
     own_stop_signal: Option<i32>,
     pub diary: Diary,
+    pause: Option<Pause>,
     _carriers: Carriers,
-}
-
-/// The processes that carry the container's network. They end with this, and so their ports are free.
-#[derive(Debug)]
-struct Carriers {
-    _forwarder: Option<Child>,
-    _stack: Option<Stack>,
+    _cgroup: Option<Leaf>,
 }
 
 impl Running {
@@ -91,6 +87,7 @@ impl Running {
             own_stop_signal: self.own_stop_signal,
             diary: Some(self.diary.clone()),
             health: Health::new(&self.diary.container().record.options, &self.state, order.maps.is_single()),
+            pause: self.pause.take(),
         }
     }
 }
@@ -134,13 +131,16 @@ pub fn start(
         kill_orphan(&last);
         state.finished_at = last.finished_at;
     }
-    let attempt = Attempt { order, store, held, home, record: &container.record };
+    let resources = container.resources();
+    let attempt = Attempt { order, store, held, home, record: &container.record, resources };
+    let diary = Diary::new(store, container.clone());
     attempt
         .run(&mut state)
         .map_err(|failure| Box::new(Refused { failure, state: state.clone(), auto_remove }))
-        .map(|(created, streams, carriers, warnings)| Running {
+        .map(|(created, streams, carriers, cgroup, warnings)| Running {
             created,
             streams: Some(streams),
+            pause: Some(Pause::new(&state, &container.record.options, held.state_writer(), diary.clone())),
             state,
             warnings,
             auto_remove,
@@ -154,12 +154,13 @@ pub fn start(
                 .stop_signal_name
                 .is_some()
                 .then_some(container.record.options.stop_signal),
-            diary: Diary::new(store, container.clone()),
+            diary,
             _carriers: carriers,
+            _cgroup: cgroup,
         })
 }
 
-/// A process of an earlier run that outlived its killed monitor: it would use our layer.
+/// What is left of a run whose monitor was killed: a process that would use our layer, a cgroup.
 pub fn kill_orphan(last: &ContainerState) {
     if last.pid > 0
         && last.boot_id == boot_id()
@@ -167,6 +168,9 @@ pub fn kill_orphan(last: &ContainerState) {
         && start_time(last.pid) == Some(last.pid_start_time)
     {
         let _ = pidfd_signal(&pidfd, libc::SIGKILL);
+    }
+    if !last.cgroup.is_empty() {
+        cgroup::remove(last.cgroup.as_ref());
     }
 }
 
@@ -176,9 +180,11 @@ struct Attempt<'a> {
     held: &'a Held,
     home: BorrowedFd<'a>,
     record: &'a ContainerRecord,
+    /// The limits.
+    resources: &'a Resources,
 }
 
-type Outcome = (Created, Streams, Carriers, Vec<String>);
+type Outcome = (Created, Streams, Carriers, Option<Leaf>, Vec<String>);
 /// Ends of a process's three streams.
 type Three = (OwnedFd, OwnedFd, OwnedFd);
 
@@ -196,16 +202,18 @@ impl Attempt<'_> {
         let (theirs, ours) = pipes.map_or((None, None), |(theirs, ours)| (Some(theirs), Some(ours)));
         let (hand_over, receive) = sys::message::pair().map_err(|e| failure(&e))?;
         let plan = self.init_plan(network.clone(), theirs, receive)?;
-        let creation = self.creation(hand_over);
+        let mut creation = self.creation(hand_over);
         let created = create(&creation, plan).map_err(|e| failure(&e))?;
         let mut warnings = network.warnings.clone();
+        let cgroup = creation.cgroup.take().filter(|leaf| leaf.holds(created.pid));
+        self.limit(cgroup.as_ref(), state, &mut warnings);
         let stack =
             userstack::start(&network, nix::unistd::Pid::from_raw(created.pid)).map_err(|e| failure(&e))?;
         if creation.fuse.is_some() {
             await_fuse(&created)?;
         }
         state.ports = bound.iter().map(|port| port.published.clone()).collect();
-        let (forwarder, report) = self.forward(bound, &created).map_err(|e| failure(&e))?.unzip();
+        let (forwarder, report) = forward(bound, created.pid).map_err(|e| failure(&e))?.unzip();
         self.fill_state(state, &created, &network);
         let terminal = self.await_ready(&created, state, &mut warnings)?;
         let stack = await_stack(stack, &network, state, &mut warnings)?;
@@ -235,7 +243,17 @@ impl Attempt<'_> {
             },
             (None, None) => Streams::Terminal { master: None },
         };
-        Ok((created, streams, Carriers { _forwarder: forwarder, _stack: stack }, warnings))
+        Ok((created, streams, Carriers::new(forwarder, stack), cgroup, warnings))
+    }
+
+    /// Sets the limits before the program runs.
+    fn limit(&self, leaf: Option<&Leaf>, state: &mut ContainerState, warnings: &mut Vec<String>) {
+        let leaf = leaf.map(Leaf::directory);
+        state.cgroup = leaf.map(|path| path.display().to_string()).unwrap_or_default();
+        if let Some(sentence) = cgroup::limits::apply(leaf, self.resources).sentence() {
+            state.lost.push(sentence.clone());
+            warnings.push(sentence);
+        }
     }
 
     fn fill_state(&self, state: &mut ContainerState, created: &Created, network: &network_plan::Plan) {
@@ -353,6 +371,7 @@ impl Attempt<'_> {
             single_id: self.order.maps.is_single(),
             host_network: self.record.options.network == crate::spec::container::NetworkMode::Host,
             fuse,
+            cgroup: Leaf::make(self.order.id.as_str()),
         }
     }
 
@@ -376,37 +395,6 @@ impl Attempt<'_> {
             }),
         }
     }
-
-    /// Forks the port forwarder; the descriptor tells how it started.
-    fn forward(
-        &self,
-        bound: Vec<ports::BoundPort>,
-        created: &Created,
-    ) -> sys::Result<Option<(Child, OwnedFd)>> {
-        if bound.is_empty() {
-            return Ok(None);
-        }
-        let namespace = |kind: &str| {
-            let path = PathBuf::from(format!("/proc/{}/ns/{kind}", created.pid));
-            nix::fcntl::open(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-                .call("open", || format!("{path:?}"))
-        };
-        let target = forwarder::ForwardTarget {
-            userns: namespace("user")?,
-            netns: namespace("net")?,
-            monitor: nix::unistd::getpid(),
-        };
-        let (report, report_write) = pipe()?;
-        match fork(SingleThreaded::prove()?)? {
-            Fork::Parent(pid) => Ok(Some((Child::adopt(pid)?, report))),
-            Fork::Child => {
-                drop(report);
-                let _ = sys::signal::unblock_all();
-                let _ = forwarder::run(bound, &target, report_write);
-                exit_now(1)
-            }
-        }
-    }
 }
 
 /// The step ends with 0 once it has handed over what fuse-overlayfs mounted.
@@ -420,32 +408,7 @@ fn await_fuse(created: &Created) -> Result<(), Failure> {
     }
 }
 
-/// Waits for the user-mode stack. One that nobody asked for by name may fail: then the container
-/// has loopback only, and says so.
-fn await_stack(
-    stack: Option<Stack>,
-    network: &network_plan::Plan,
-    state: &mut ContainerState,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Stack>, Failure> {
-    let Some(mut stack) = stack else { return Ok(None) };
-    match stack.wait_ready(Duration::from_secs(20)) {
-        Ok(lost) => {
-            state.lost.extend(lost);
-            Ok(Some(stack))
-        }
-        Err(error) => {
-            let failed = failure(&error);
-            let without = network.without_stack(&failed.message).ok_or(failed)?;
-            state.network = without.stack.name().to_owned();
-            warnings.extend(without.warnings);
-            state.lost.extend(without.lost);
-            Ok(None)
-        }
-    }
-}
-
-fn pipe() -> sys::Result<(OwnedFd, OwnedFd)> {
+pub fn pipe() -> sys::Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).call("pipe2", String::new)
 }
 

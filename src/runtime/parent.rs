@@ -16,6 +16,7 @@ use nix::sched::CloneFlags;
 
 use super::channel::{InitEnd, MonitorEnd};
 use super::init::{self, InitPlan};
+use crate::cgroup::Leaf;
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::message;
@@ -33,6 +34,8 @@ pub struct Creation<'a> {
     pub single_id: bool,
     pub host_network: bool,
     pub fuse: Option<Fuse>,
+    /// Where init is to be from its first moment on.
+    pub cgroup: Option<Leaf>,
 }
 
 /// fuse-overlayfs for this container.
@@ -119,6 +122,11 @@ fn run_step(
     proof: SingleThreaded,
 ) -> sys::Error {
     let tried = (|| {
+        if let Some(leaf) = &creation.cgroup {
+            // The cgroup namespace that init gets begins where this step is. The monitor looks whether
+            // it worked.
+            let _ = leaf.enter();
+        }
         join(creation.home, CloneFlags::CLONE_NEWUSER)?;
         set_ids(0, 0, if creation.single_id { None } else { Some(&[]) })?;
         let (mapped, mapped_write) = pipe()?;
@@ -139,7 +147,11 @@ fn run_step(
         // Init's copy is what the monitor listens to; ours would hide its end.
         drop((channel, plan));
         match &creation.fuse {
-            Some(fuse) => mount_fuse(pid, fuse, creation.single_id, proof),
+            Some(fuse) => {
+                // Frozen, it would keep everybody waiting who looks at the container's files.
+                creation.cgroup.as_ref().map_or(Ok(()), Leaf::leave)?;
+                mount_fuse(pid, fuse, creation.single_id, proof)
+            }
             None => exit_now(0),
         }
     })();

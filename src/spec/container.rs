@@ -149,22 +149,25 @@ impl Options {
 pub enum Status {
     Created,
     Running,
+    /// Frozen or stopped; otherwise as good as running.
+    Paused,
     /// Between two runs: the monitor waits before it starts the next one.
     Restarting,
     Exited,
 }
 
 impl Status {
-    pub const ALL: [Status; 4] = [Status::Created, Status::Running, Status::Restarting, Status::Exited];
+    pub const ALL: [Status; 5] =
+        [Status::Created, Status::Running, Status::Paused, Status::Restarting, Status::Exited];
 
     /// A monitor is there, as docker's `.State.Running` means it: also between two runs.
     pub fn is_alive(self) -> bool {
-        matches!(self, Status::Running | Status::Restarting)
+        matches!(self, Status::Running | Status::Paused | Status::Restarting)
     }
 
-    /// Its first process is there.
+    /// Its first process is there, whether or not it may do anything.
     pub fn has_process(self) -> bool {
-        matches!(self, Status::Running)
+        matches!(self, Status::Running | Status::Paused)
     }
 
     /// docker's word for it, as in `.State.Status`.
@@ -173,6 +176,7 @@ impl Status {
             Status::Created => "created",
             Status::Running => "running",
             Status::Restarting => "restarting",
+            Status::Paused => "paused",
             Status::Exited => "exited",
         }
     }
@@ -209,6 +213,9 @@ pub struct ContainerState {
     pub driver: String,
     /// Isolation or features that this host could not give, one sentence each.
     pub lost: Vec<String>,
+    /// The directory of the container's own cgroup; empty where the host gives none.
+    #[serde(default)]
+    pub cgroup: String,
 }
 
 impl ContainerState {
@@ -230,6 +237,7 @@ impl ContainerState {
             network: String::new(),
             driver: String::new(),
             lost: Vec::new(),
+            cgroup: String::new(),
         }
     }
 }

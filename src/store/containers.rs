@@ -22,6 +22,7 @@ use crate::spec::container::{ContainerRecord, ContainerState, Status};
 use crate::spec::health::Health;
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
+use crate::spec::resources::Resources;
 use crate::spec::restart::RestartPolicy;
 use crate::spec::update::Updated;
 
@@ -47,6 +48,17 @@ impl Container {
     /// As created, or as `update` changed it since.
     pub fn restart_policy(&self) -> RestartPolicy {
         self.updated.restart.unwrap_or(self.record.options.restart)
+    }
+
+    /// The limits it has, or has when it runs.
+    pub fn resources(&self) -> &Resources {
+        &self.updated.resources
+    }
+
+    /// The directory of its cgroup, while it runs and where the host gives one.
+    pub fn cgroup(&self) -> Option<PathBuf> {
+        (self.state.status.has_process() && !self.state.cgroup.is_empty())
+            .then(|| PathBuf::from(&self.state.cgroup))
     }
 }
 
@@ -302,22 +314,12 @@ pub struct Held {
 impl Held {
     /// Writes the state; readers see the old or the new one, whole.
     pub fn write_state(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
-        let fresh = self.directory.join("state.json.new");
-        let json = serde_json::to_vec(state).expect("plain data always serialises");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .at("create", &fresh)?;
-        file.write_all(&json).at("write", &fresh)?;
-        if durable {
-            file.sync_data().at("sync", &fresh)?;
-        }
-        let path = self.directory.join("state.json");
-        std::fs::rename(&fresh, &path).at("publish", &path)?;
-        Ok(())
+        self.state_writer().write(state, durable)
+    }
+
+    /// What writes the state, for that part of this process which does not have the lock at hand.
+    pub fn state_writer(&self) -> StateWriter {
+        StateWriter { directory: self.directory.clone() }
     }
 
     /// The state as the last monitor left it.
@@ -341,6 +343,34 @@ impl Held {
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+}
+
+/// Writes the state of a container whose lock this process holds.
+#[derive(Debug, Clone)]
+pub struct StateWriter {
+    directory: PathBuf,
+}
+
+impl StateWriter {
+    /// As [`Held::write_state`].
+    pub fn write(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
+        let fresh = self.directory.join("state.json.new");
+        let json = serde_json::to_vec(state).expect("plain data always serialises");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .at("create", &fresh)?;
+        file.write_all(&json).at("write", &fresh)?;
+        if durable {
+            file.sync_data().at("sync", &fresh)?;
+        }
+        let path = self.directory.join("state.json");
+        std::fs::rename(&fresh, &path).at("publish", &path)?;
+        Ok(())
     }
 }
 

@@ -49,11 +49,21 @@ pub fn unshare(namespaces: CloneFlags) -> Result<()> {
 
 /// The user namespace that another namespace belongs to (NS_GET_USERNS of ioctl_nsfs(2)).
 pub fn owner_of(namespace: impl AsFd) -> Result<OwnedFd> {
+    relative(namespace, NS_GET_USERNS, "NS_GET_USERNS")
+}
+
+/// The namespace that a pid or user namespace was made in (NS_GET_PARENT of ioctl_nsfs(2)). EPERM when
+/// there is none that the caller is in or above.
+pub fn parent_of(namespace: impl AsFd) -> Result<OwnedFd> {
+    relative(namespace, NS_GET_PARENT, "NS_GET_PARENT")
+}
+
+fn relative(namespace: impl AsFd, request: libc::Ioctl, name: &str) -> Result<OwnedFd> {
     let raw = namespace.as_fd().as_raw_fd();
-    // SAFETY: this request takes no argument.
-    let fd = unsafe { libc::ioctl(raw, NS_GET_USERNS) };
+    // SAFETY: these requests take no argument.
+    let fd = unsafe { libc::ioctl(raw, request) };
     if fd < 0 {
-        return Err(Error::last("ioctl", format!("{raw}, NS_GET_USERNS")));
+        return Err(Error::last("ioctl", format!("{raw}, {name}")));
     }
     // SAFETY: the call returned a new descriptor that is ours alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -61,6 +71,8 @@ pub fn owner_of(namespace: impl AsFd) -> Result<OwnedFd> {
 
 /// linux/nsfs.h: `_IO(0xb7, 1)`.
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
+/// linux/nsfs.h: `_IO(0xb7, 2)`.
+const NS_GET_PARENT: libc::Ioctl = 0xb702;
 
 /// Writes a whole id map in the one write(2) the kernel takes (user_namespaces(7)).
 pub fn write_map(path: &str, map: &str) -> Result<()> {

@@ -82,7 +82,10 @@ impl Pen {
     pub fn processes(&self, root: &Path) -> Vec<i32> {
         match &self.group {
             Some(group) => {
-                let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+                let groups = [vec![group.clone()], self.below()].concat();
+                let read =
+                    |group: &PathBuf| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+                let text: String = groups.iter().map(read).collect();
                 text.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| !is_zombie(*pid)).collect()
             }
             None => all_processes().into_iter().filter(|pid| names(*pid, root) && !is_zombie(*pid)).collect(),
@@ -102,7 +105,29 @@ impl Pen {
         }
     }
 
+    /// Gives the control group to the user, as systemd delegates one; false where there is none.
+    pub fn delegate(&self, user: &User) -> bool {
+        let Some(group) = &self.group else { return false };
+        for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            user.own(&group.join(file));
+        }
+        true
+    }
+
+    /// The control groups that were made in it, the lowest first.
+    pub fn below(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        if let Some(group) = &self.group {
+            walk(group, &mut |path| found.extend(path.is_dir().then(|| path.to_owned())));
+        }
+        found.reverse();
+        found
+    }
+
     pub fn remove(&self) {
+        for group in self.below() {
+            let _ = fs::remove_dir(group);
+        }
         if let Some(group) = &self.group {
             let _ = fs::remove_dir(group);
         }

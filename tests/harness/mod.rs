@@ -78,6 +78,18 @@ impl Env {
         env
     }
 
+    /// With the small image, and a control group that is delegated to the user; `None` where this machine has
+    /// no cgroup v2, or not for this test run.
+    pub fn delegated() -> Option<Env> {
+        let env = Env::with_tiny();
+        env.pen.delegate(&env.user).then_some(env)
+    }
+
+    /// The control groups that containers have.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        self.pen.below()
+    }
+
     /// Every later command sees `key` with this value.
     pub fn set_var(&mut self, key: &str, value: &str) {
         self.unset_var(key);
@@ -217,6 +229,7 @@ impl Env {
         let gone = eventually(TEARDOWN, || strangers().is_empty());
         let told: Vec<String> = strangers().into_iter().map(machine::describe).collect();
         assert!(gone, "processes are left after the last container: {told:#?}");
+        assert!(eventually(TEARDOWN, || self.cgroups().is_empty()), "cgroups are left: {:?}", self.cgroups());
         let mounts = machine::mounts_below(&self.root);
         assert!(mounts.is_empty(), "mounts are left on the host: {mounts:#?}");
     }

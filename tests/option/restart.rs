@@ -209,3 +209,23 @@ fn nonsense_is_refused() {
     env.coracle(["run", "--rm", "--restart", "no", "tiny", "true"]).success();
     env.coracle(["ps", "-aq"]).success().says("");
 }
+
+#[test]
+fn update_changes_the_policy_of_a_running_container() {
+    let env = Env::with_tiny();
+    let script = "trap 'exit 3' USR1; echo up; while :; do sleep 0.05; done";
+    env.coracle(["run", "-d", "--name", "c1", "tiny", "sh", "-c", script]).success();
+    env.wait_for_log("c1", "up");
+    env.coracle(["update", "--restart", "on-failure:4", "c1"]).success().says("c1\n").no_stderr();
+    assert_eq!(env.inspect("c1", "/HostConfig/RestartPolicy/MaximumRetryCount"), 4);
+    machine::kill(env.pid("c1"), Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || count(&env, "c1") == 1 && env.status("c1") == "running"));
+    env.coracle(["update", "--restart=no", "c1"]).success();
+    machine::kill(env.pid("c1"), Signal::SIGKILL);
+    reaches(&env, "c1", "exited");
+    assert_eq!(count(&env, "c1"), 1);
+    env.coracle(["run", "-d", "--rm", "--name", "c2", "tiny", "sleep", "100"]).success();
+    let words = "Restart policy cannot be updated because AutoRemove is enabled";
+    env.coracle(["update", "--restart", "always", "c2"]).code(1).stderr_has(words);
+    env.coracle(["update", "--restart", "x", "c2"]).code(1).stderr_has("unknown policy 'x'");
+}

@@ -224,6 +224,7 @@ fn status(container: &Listed, now: Timestamp) -> String {
                 Some(health) => format!("Up {up} ({})", health.name()),
             }
         }
+        Status::Paused => format!("Up {} (Paused)", human::since(&container.started_at, now)),
         Status::Exited => {
             format!("Exited ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
         }

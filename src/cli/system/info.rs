@@ -53,9 +53,9 @@ impl Command for Args {
 fn data(info: &Info) -> serde_json::Value {
     let (known, machine) = (&info.known, &info.machine);
     serde_json::json!({
-        "Containers": info.running + info.stopped,
+        "Containers": info.running + info.paused + info.stopped,
         "ContainersRunning": info.running,
-        "ContainersPaused": 0,
+        "ContainersPaused": info.paused,
         "ContainersStopped": info.stopped,
         "Images": known.images,
         "Driver": known.driver,
@@ -85,9 +85,9 @@ fn text(info: &Info) -> String {
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, " {name}: {value}");
     };
-    line("Containers", &(info.running + info.stopped));
+    line("Containers", &(info.running + info.paused + info.stopped));
     line(" Running", &info.running);
-    line(" Paused", &0);
+    line(" Paused", &info.paused);
     line(" Stopped", &info.stopped);
     line("Images", &known.images);
     line("Server Version", &version);
@@ -135,7 +135,7 @@ mod tests {
             name: "vm".into(),
             cgroup_version: 2,
         };
-        let text = text(&Info { running: 1, stopped: 2, known, machine });
+        let text = text(&Info { running: 1, paused: 0, stopped: 2, known, machine });
         insta::assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"), @r"
         Client: Coracle
          Version:    VERSION

@@ -35,6 +35,9 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     if !container.is_running() {
         return Err(not_running());
     }
+    if container.state.status == Status::Paused {
+        return Err(Error::Paused(request.container));
+    }
     let init = pidfd_open(container.state.pid).map_err(|_| not_running())?;
     // Looked at after opening: if it is the recorded process now, the descriptor is its.
     if start_time(container.state.pid) != Some(container.state.pid_start_time) {

@@ -12,15 +12,19 @@ pub mod inspect;
 pub mod kill;
 pub mod list;
 pub mod logs;
+pub mod pause;
 pub mod port;
 pub mod remove;
 pub mod rename;
 pub mod restart;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
+pub mod unpause;
+pub mod update;
 pub mod wait;
 
 #[cfg(test)]
-mod sample;
+pub mod sample;

@@ -2,6 +2,7 @@
 
 use super::control::{self, end, hold_ended};
 use crate::engine::Engine;
+use crate::monitor;
 use crate::spec::container::Status;
 use crate::store::containers::{self, Container};
 use crate::store::events::of_container;
@@ -14,6 +15,8 @@ pub enum Error {
         "cannot remove container {name:?}: container is {status}: stop the container before removing or force remove"
     )]
     Running { name: String, status: &'static str },
+    #[error("cannot remove container {name:?}: container is paused and must be unpaused first")]
+    Paused { name: String },
     #[error(transparent)]
     Containers(containers::Error),
     #[error(transparent)]
@@ -35,6 +38,9 @@ impl From<containers::Error> for Error {
 /// `_volumes` is about, do not exist yet.
 pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result<(), Error> {
     let id = match engine.store.find_container(key) {
+        Ok(container) if container.state.status == Status::Paused && !force => {
+            return Err(Error::Paused { name: container.name });
+        }
         Ok(container) if container.is_running() && !force => {
             let status = container.state.status.name();
             return Err(Error::Running { name: container.name, status });
@@ -58,6 +64,9 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
         result => result?,
     };
     let container = engine.store.container(&id);
+    if let Ok(last) = held.last_state() {
+        monitor::kill_orphan(&last);
+    }
     let removed = engine.store.withdraw_container(&held)?;
     // A damaged record says nothing worth writing down.
     let _ = container.map(|container| engine.store.note(&of_container(&container, "destroy", &[])));
@@ -74,6 +83,7 @@ pub fn sweep_abandoned(engine: &Engine, containers: Vec<Container>) -> Vec<Conta
     let (gone, kept): (Vec<_>, Vec<_>) = containers.into_iter().partition(abandoned);
     for container in gone {
         let Ok(held) = engine.store.hold_container(&container.record.id) else { continue };
+        monitor::kill_orphan(&container.state);
         let Ok(removed) = engine.store.withdraw_container(&held) else { continue };
         // Its files are out of sight; the next sweep takes what is left of them.
         let _ = engine.namespace().map(|namespace| removed.delete(namespace));

@@ -51,6 +51,7 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         network: String::new(),
         driver: "overlay".into(),
         lost: Vec::new(),
+        cgroup: String::new(),
     };
     Container { record, name: name.to_owned(), state, health: None, updated: Updated::default() }
 }

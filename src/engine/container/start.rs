@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::monitor::protocol::{Failure, FailureKind};
 use crate::monitor::{self, Order};
 use crate::rootfs::driver::Driver;
-use crate::spec::container::ImageUse;
+use crate::spec::container::{ImageUse, Status};
 use crate::store::containers::{self, Container};
 use crate::sys::process::{letter, spawn_role};
 
@@ -56,6 +56,12 @@ pub enum Error {
     Restarting(String),
     #[error("You cannot attach to a restarting container, wait until it is running")]
     BetweenRuns,
+    #[error("Container {0} is paused, unpause the container before exec")]
+    Paused(String),
+    #[error("cannot start a paused container, try unpause instead")]
+    StartPaused,
+    #[error("You cannot attach to a paused container, unpause it first")]
+    AttachPaused,
     #[error("You cannot attach to a stopped container, start it first")]
     Stopped,
     #[error("read escape sequence")]
@@ -84,6 +90,9 @@ impl From<Failure> for Error {
 /// status, or `None` when the user left it.
 pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Result<Option<i32>, Error> {
     let container = engine.store.find_container(key)?;
+    if container.state.status == Status::Paused {
+        return Err(Error::StartPaused);
+    }
     if container.is_running() {
         let Some(AttachOptions { interactive, keys }) = attach else { return Ok(None) };
         let options = running::Options { stdin: interactive, sig_proxy: true, keys };

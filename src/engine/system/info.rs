@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nix::sched::CpuSet;
 
+use crate::spec::container::Status;
 use crate::store::containers::Container;
 
 /// What the rest of the engine knows and this module only passes on.
@@ -24,6 +25,7 @@ pub struct Known {
 #[derive(Debug, Clone)]
 pub struct Info {
     pub running: usize,
+    pub paused: usize,
     pub stopped: usize,
     pub known: Known,
     pub machine: Machine,
@@ -46,8 +48,14 @@ pub struct Machine {
 }
 
 pub fn info(containers: &[Container], known: Known) -> Info {
-    let running = containers.iter().filter(|c| c.is_running()).count();
-    Info { running, stopped: containers.len() - running, known, machine: Machine::read() }
+    let paused = containers.iter().filter(|c| c.state.status == Status::Paused).count();
+    let running = containers.iter().filter(|c| c.is_running()).count() - paused;
+    Info { running, paused, stopped: containers.len() - running - paused, known, machine: Machine::read() }
+}
+
+/// The host's memory in bytes; 0 when it does not tell.
+pub fn memory() -> u64 {
+    memory_total(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()).unwrap_or(0)
 }
 
 impl Machine {
@@ -60,7 +68,7 @@ impl Machine {
             operating_system: pretty_name(&os_release).unwrap_or_else(|| "unknown".to_owned()),
             architecture: std::env::consts::ARCH,
             cpus: cpus(),
-            memory: memory_total(&read("/proc/meminfo")).unwrap_or(0),
+            memory: memory(),
             name: host.unwrap_or_default(),
             cgroup_version: cgroup_version(),
         }

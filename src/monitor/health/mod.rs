@@ -157,6 +157,9 @@ impl Health {
 
     /// Nothing is probed while the container is paused; a probe that runs is ended and does not count.
     pub fn set_paused(&mut self, paused: bool) {
+        if paused == self.schedule.is_paused() {
+            return;
+        }
         self.schedule.set_paused(paused, Instant::now());
         if let Some(probe) = &mut self.probe
             && paused

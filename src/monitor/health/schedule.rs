@@ -63,6 +63,10 @@ impl Schedule {
         self.plan(now);
     }
 
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     fn is_in_start_period(&self, moment: Instant) -> bool {
         moment.saturating_duration_since(self.began) < self.settings.start_period
     }

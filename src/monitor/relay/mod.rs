@@ -20,6 +20,7 @@ use super::client::{self, Client};
 use super::diary::Diary;
 use super::health::Health;
 use super::log::{Log, Stream};
+use super::pause::{self, Pause};
 use super::protocol::{Event, Request};
 use super::streams::{PIPE, Streams};
 use crate::sys;
@@ -71,6 +72,7 @@ pub struct Relay {
     stop_signal: i32,
     diary: Option<Diary>,
     health: Option<Health>,
+    pause: Option<Pause>,
     /// Somebody asked for the end, and gave the process time for it.
     stopped: bool,
     /// Nothing shall start it again.
@@ -103,6 +105,8 @@ pub struct Parts {
     pub diary: Option<Diary>,
     /// The checks of this run; they need a diary.
     pub health: Option<Health>,
+    /// Of a container that can be paused.
+    pub pause: Option<Pause>,
 }
 
 impl Relay {
@@ -132,6 +136,7 @@ impl Relay {
             stop_signal: parts.stop_signal,
             diary: parts.diary,
             health: parts.health,
+            pause: parts.pause,
             stopped: false,
             is_final: false,
             own_stop_signal: parts.own_stop_signal,
@@ -236,8 +241,7 @@ impl Relay {
         self.clients.retain(|client| !client.gone);
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_at = None;
-            self.note_signal(libc::SIGKILL);
-            let _ = pidfd_signal(&self.pidfd, libc::SIGKILL);
+            let _ = self.signal(libc::SIGKILL);
         }
         Ok(())
     }
@@ -320,11 +324,10 @@ impl Relay {
         }
     }
 
-    /// To be called when the container is paused, and when it goes on.
-    #[expect(dead_code, reason = "nothing pauses a container yet")]
-    pub fn set_paused(&mut self, paused: bool) {
-        if let Some(health) = &mut self.health {
-            health.set_paused(paused);
+    /// To be called when the container may have been paused, or may go on.
+    fn look_at_pause(&mut self) {
+        if let (Some(health), Some(pause)) = (&mut self.health, &self.pause) {
+            health.set_paused(pause.is_paused());
         }
     }
 
@@ -393,15 +396,19 @@ impl Relay {
                 }
             }
             Request::Kill { signal } => {
-                self.note_signal(signal);
                 self.is_final |= self.own_stop_signal.is_none_or(|own| own == signal);
-                let answer = match pidfd_signal(&self.pidfd, signal) {
+                let answer = match self.signal(signal) {
                     Ok(()) => Event::Done,
                     Err(error) => Event::Refused(error.to_string()),
                 };
                 if !self.clients[index].attached {
                     self.clients[index].tell(&answer, None);
                 }
+            }
+            Request::Pause | Request::Unpause => {
+                let answer = pause::answer(self.pause.as_mut().filter(|_| self.ended.is_none()), &request);
+                self.look_at_pause();
+                self.clients[index].tell(&answer, None);
             }
             Request::Stop { signal, timeout } => self.stop(signal, timeout),
             Request::Wait => {}
@@ -436,18 +443,22 @@ impl Relay {
         self.stopped
     }
 
-    fn note_signal(&self, signal: i32) {
+    /// Sends the process a signal, and continues it for that if it is paused and docker would.
+    fn signal(&mut self, signal: i32) -> sys::Result<()> {
         if let Some(diary) = &self.diary {
             diary.note("kill", &[("signal", signal.to_string())]);
         }
+        let sent = pidfd_signal(&self.pidfd, signal);
+        pause::resume_for(self.pause.as_mut(), signal);
+        self.look_at_pause();
+        sent
     }
 
     fn stop(&mut self, signal: i32, timeout: i64) {
-        self.note_signal(signal);
         self.is_final = true;
         // SIGKILL at once is what `kill` and `rm -f` ask for.
         self.stopped |= signal != libc::SIGKILL || timeout != 0;
-        let _ = pidfd_signal(&self.pidfd, signal);
+        let _ = self.signal(signal);
         if signal != libc::SIGKILL
             && let Ok(seconds) = u64::try_from(timeout)
         {

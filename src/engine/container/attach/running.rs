@@ -25,8 +25,10 @@ pub fn attach(engine: &Engine, container: &Container, options: &Options) -> Resu
     if !container.is_running() {
         return Err(Error::Stopped);
     }
-    if container.state.status == Status::Restarting {
-        return Err(Error::BetweenRuns);
+    match container.state.status {
+        Status::Restarting => return Err(Error::BetweenRuns),
+        Status::Paused => return Err(Error::AttachPaused),
+        _ => {}
     }
     let process = &container.record.process;
     let streams = Streams {

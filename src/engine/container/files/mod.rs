@@ -4,7 +4,6 @@
 
 pub mod changes;
 pub mod names;
-mod processes;
 pub mod protocol;
 pub mod worker;
 
@@ -16,6 +15,7 @@ use crate::archive::extract::Ownership;
 use crate::archive::unpack::Note;
 use crate::engine::Engine;
 use crate::monitor;
+use crate::runtime::usage::Usage;
 use crate::store::containers::{self, Container, Held};
 use crate::sys;
 use crate::sys::error::Context;
@@ -188,6 +188,15 @@ impl Files {
         self.send(&Request::Processes { of: pid }, &[])?;
         match self.receive()? {
             Answer::Processes(pids) => Ok(pids),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What the processes in the pid namespace of `pid` have used.
+    pub fn usage(&self, pid: i32) -> Result<Usage, Error> {
+        self.send(&Request::Usage { of: pid }, &[])?;
+        match self.receive()? {
+            Answer::Usage(usage) => Ok(usage),
             other => Err(unexpected(&other)),
         }
     }

@@ -8,6 +8,7 @@ use crate::archive::extract::{self, Ownership};
 use crate::archive::unpack::Note;
 use crate::archive::{FailedCall, pack};
 use crate::rootfs::driver::Driver;
+use crate::runtime::usage::Usage;
 use crate::spec::id::ContainerId;
 
 /// `argv[1]` of the worker's role.
@@ -65,6 +66,10 @@ pub enum Request {
     Processes {
         of: i32,
     },
+    /// What they have used.
+    Usage {
+        of: i32,
+    },
 }
 
 /// What is at a path; docker's PathStat.
@@ -98,6 +103,7 @@ pub enum Answer {
     Done(Vec<Note>),
     Changes(Vec<super::changes::Change>),
     Processes(Vec<i32>),
+    Usage(Usage),
     Refused(Refusal),
 }
 

@@ -25,6 +25,8 @@ use crate::rootfs::driver::Driver;
 use crate::rootfs::plan::{Facts, Step, plan};
 use crate::runtime::channel::LaunchFailure;
 use crate::runtime::init::RootSource;
+use crate::runtime::members;
+use crate::runtime::usage;
 use crate::runtime::view::{self, Layers, View};
 use crate::spec::container::{ContainerRecord, ImageUse};
 use crate::store::Store;
@@ -169,7 +171,8 @@ fn perform(
         Request::Changes { upper, lower } => {
             changes::between(&upper, &lower).map(Answer::Changes).map_err(|e| with_causes(&e))
         }
-        Request::Processes { of } => Ok(Answer::Processes(super::processes::in_namespace_of(of))),
+        Request::Usage { of } => Ok(Answer::Usage(usage::of_namespace(of))),
+        Request::Processes { of } => Ok(Answer::Processes(members::in_namespace_of(of))),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::network::{PortMap, asked, mode_name};
 use crate::spec::container::{Options, Seccomp};
 use crate::spec::mount::BindMount;
+use crate::spec::resources::Resources;
 use crate::spec::{log, restart};
 
 /// `/dev/shm`, in bytes; docker's default.
@@ -99,7 +100,7 @@ impl From<restart::RestartPolicy> for RestartPolicy {
     }
 }
 
-/// Limits, none of which can be set yet.
+/// Limits, not all of which can be set yet.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Limits {
@@ -119,8 +120,8 @@ struct Limits {
     cpu_quota: i64,
     cpu_realtime_period: i64,
     cpu_realtime_runtime: i64,
-    cpuset_cpus: &'static str,
-    cpuset_mems: &'static str,
+    cpuset_cpus: String,
+    cpuset_mems: String,
     devices: Vec<String>,
     device_cgroup_rules: Option<Vec<String>>,
     device_requests: Option<Vec<String>>,
@@ -138,7 +139,27 @@ struct Limits {
     io_maximum_bandwidth: u64,
 }
 
-pub fn describe(options: &Options, restart: restart::RestartPolicy) -> HostConfig {
+impl From<&Resources> for Limits {
+    fn from(set: &Resources) -> Limits {
+        let number = |value: Option<i64>| value.unwrap_or(0);
+        Limits {
+            cpu_shares: number(set.cpu_shares),
+            memory: number(set.memory),
+            nano_cpus: number(set.nano_cpus),
+            blkio_weight: set.blkio_weight.unwrap_or(0),
+            cpu_period: number(set.cpu_period),
+            cpu_quota: number(set.cpu_quota),
+            cpuset_cpus: set.cpuset_cpus.clone().unwrap_or_default(),
+            cpuset_mems: set.cpuset_mems.clone().unwrap_or_default(),
+            memory_reservation: number(set.memory_reservation),
+            memory_swap: number(set.memory_swap),
+            pids_limit: set.pids_limit,
+            ..Limits::default()
+        }
+    }
+}
+
+pub fn describe(options: &Options, resources: &Resources, restart: restart::RestartPolicy) -> HostConfig {
     let given = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let hidden = |paths: &[&str]| {
         (!options.privileged).then(|| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>())
@@ -161,6 +182,7 @@ pub fn describe(options: &Options, restart: restart::RestartPolicy) -> HostConfi
         tmpfs: options.tmpfs.iter().map(|t| (t.target.display().to_string(), t.options.clone())).collect(),
         shm_size: SHM_SIZE,
         runtime: "coracle",
+        limits: Limits::from(resources),
         masked_paths: hidden(&crate::security::masks::MASKED),
         readonly_paths: hidden(&crate::security::masks::READ_ONLY),
         init: options.init.then_some(true),
@@ -192,7 +214,7 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_looks_like_dockers_nothing() {
-        let json = serde_json::to_value(describe(&Options::default())).unwrap();
+        let json = serde_json::to_value(describe(&Options::default(), &Resources::default())).unwrap();
         for key in ["Binds", "CapAdd", "CapDrop", "SecurityOpt", "PidsLimit", "VolumesFrom"] {
             assert!(json[key].is_null(), "{key}");
         }
@@ -201,6 +223,21 @@ mod tests {
         assert_eq!(json["ShmSize"], 67_108_864);
         assert!(json.get("Tmpfs").is_none() && json.get("Init").is_none());
         assert!(json["MaskedPaths"].as_array().is_some_and(|paths| !paths.is_empty()));
+    }
+
+    #[test]
+    fn limits_are_shown() {
+        let resources = Resources {
+            memory: Some(64 << 20),
+            nano_cpus: Some(1_500_000_000),
+            cpuset_cpus: Some("0-1".into()),
+            pids_limit: Some(0),
+            ..Resources::default()
+        };
+        let json = serde_json::to_value(describe(&Options::default(), &resources)).unwrap();
+        assert_eq!((&json["Memory"], &json["NanoCpus"]), (&67_108_864.into(), &1_500_000_000.into()));
+        assert_eq!((&json["CpusetCpus"], &json["CpusetMems"]), (&"0-1".into(), &"".into()));
+        assert_eq!((&json["PidsLimit"], &json["MemorySwap"]), (&0.into(), &0.into()));
     }
 
     #[test]
@@ -213,7 +250,7 @@ mod tests {
             tmpfs: vec![crate::spec::mount::parse_tmpfs("/run:size=1m").unwrap()],
             ..Options::default()
         };
-        let json = serde_json::to_value(describe(&options)).unwrap();
+        let json = serde_json::to_value(describe(&options, &Resources::default())).unwrap();
         assert_eq!(
             json["SecurityOpt"],
             serde_json::json!(["seccomp=unconfined", "no-new-privileges", "label=disable"])

@@ -194,7 +194,11 @@ pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) ->
         process_label: "",
         app_armor_profile: "",
         exec_ids: None,
-        host_config: host_config::describe(&record.options, container.restart_policy()),
+        host_config: host_config::describe(
+            &record.options,
+            container.resources(),
+            container.restart_policy(),
+        ),
         graph_driver: graph_driver(container, places),
         size_rw: sizes.map(|s| s.writable),
         size_root_fs: sizes.map(|s| s.root),
@@ -211,7 +215,7 @@ fn describe_state(container: &Container) -> State {
     State {
         status: state.status.name(),
         running: state.status.is_alive(),
-        paused: false,
+        paused: state.status == Status::Paused,
         restarting: state.status == Status::Restarting,
         oom_killed: false,
         dead: false,
