@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod kill;
 pub mod logs;
 pub mod port;
+pub mod prune;
 pub mod ps;
 pub mod rename;
 pub mod restart;

@@ -39,7 +39,7 @@ pub enum Error {
 }
 
 /// docker's words for what a container can be; not all of them happen here.
-const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+pub const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 /// Keeps what the filters admit. `all` are the containers to look among.
 pub fn choose(store: &Store, all: Vec<Container>, filters: &Filters) -> Result<Vec<Container>, Error> {

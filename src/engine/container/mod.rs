@@ -13,6 +13,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod port;
+pub mod prune;
 pub mod remove;
 pub mod rename;
 pub mod restart;
