@@ -17,6 +17,7 @@ mod container {
     mod kill;
     mod logs;
     mod port;
+    mod prune;
     mod ps;
     mod rename;
     mod restart;
@@ -36,6 +37,10 @@ mod image {
     mod rmi;
     mod tag;
 }
+mod network {
+    mod inspect;
+    mod ls;
+}
 mod option {
     mod command;
     mod env;
@@ -47,9 +52,15 @@ mod option {
     mod user;
 }
 mod system {
+    mod completion;
     mod events;
+    mod help;
     mod info;
+    mod man;
     mod version;
+}
+mod volume {
+    mod ls;
 }
 
 mod bad_input;

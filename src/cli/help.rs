@@ -63,7 +63,7 @@ fn about(arg: &clap::Arg) -> String {
 }
 
 /// Breaks a text at spaces so that no line is longer than `width`, if its words allow it.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("it starts with one line");

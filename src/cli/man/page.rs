@@ -60,6 +60,14 @@ fn escaped(text: &str) -> String {
     out
 }
 
+/// A text of the tables, in lines that people can read and as roff takes it.
+fn filled(text: &str) -> String {
+    escaped(&help::wrapped(text, COLUMNS).join("\n"))
+}
+
+/// How long a line of the source is, without escapes.
+const COLUMNS: usize = 70;
+
 /// A page as it grows.
 struct Roff(String);
 
@@ -70,6 +78,7 @@ impl Roff {
         let version = env!("CARGO_PKG_VERSION");
         roff.line(&format!(".TH \"{title}\" 1 \"\" \"coracle {version}\" \"coracle\""));
         roff.section("NAME");
+        // In one line, whatever its length: what lists pages reads it.
         roff.line(&format!("{} \\- {}", escaped(name), escaped(about)));
         roff
     }
@@ -89,7 +98,7 @@ impl Roff {
             if number > 0 {
                 self.line(".PP");
             }
-            self.line(&escaped(text));
+            self.line(&filled(text));
         }
     }
 
@@ -97,7 +106,7 @@ impl Roff {
     fn item(&mut self, tag: &str, text: &str) {
         self.line(".TP");
         self.line(tag);
-        self.line(&escaped(text));
+        self.line(&filled(text));
     }
 
     fn bold_item(&mut self, tag: &str, text: &str) {
@@ -107,7 +116,7 @@ impl Roff {
     fn see_also(&mut self, names: &[String]) {
         self.section("SEE ALSO");
         let list: Vec<String> = names.iter().map(|name| format!("\\fB{}\\fR(1)", escaped(name))).collect();
-        self.line(&list.join(", "));
+        self.line(&list.join(",\n"));
     }
 }
 
@@ -188,7 +197,7 @@ fn of_verb(verb: &Verb, flags: &clap::Command) -> Page {
     roff.paragraphs(&[format!("{}.", verb.about).as_str()]);
     for paragraph in text.description {
         roff.line(".PP");
-        roff.line(&escaped(paragraph));
+        roff.line(&filled(paragraph));
     }
     roff.section("OPTIONS");
     for (heading, about) in help::rows(flags) {
@@ -275,7 +284,7 @@ mod tests {
         }
         for page in &pages {
             let seen = page.text.split(".SH SEE ALSO\n").nth(1).unwrap().replace("\\-", "-");
-            for name in seen.split(", ").map(|name| name.trim().trim_start_matches("\\fB")) {
+            for name in seen.split(",\n").map(|name| name.trim().trim_start_matches("\\fB")) {
                 let name = name.strip_suffix("\\fR(1)").unwrap();
                 assert!(names.contains(&name), "{}: {name}", page.name);
             }

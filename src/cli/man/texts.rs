@@ -46,16 +46,16 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
-/// A cell of a table without marks of Markdown.
+/// A cell of a table without marks of Markdown, and without remarks that are links to other pages.
 fn plain(cell: &str) -> String {
     let mut text = String::new();
     let mut rest = cell.trim();
-    while let Some(at) = rest.find("](") {
-        text.push_str(&rest[..at]);
-        rest = rest[at..].split_once(')').map_or("", |(_, rest)| rest);
+    while let Some((before, after)) = rest.split_once(" ([") {
+        text.push_str(before);
+        rest = after.split_once("))").map_or("", |(_, rest)| rest);
     }
     text.push_str(rest);
-    text.replace(['`', '['], "")
+    text.replace('`', "")
 }
 
 pub fn of(verb: &str) -> &'static Text {
@@ -315,7 +315,7 @@ mod tests {
             of("CORACLE_ROOT"),
             Some("where images and containers are. Default: $XDG_DATA_HOME/coracle.")
         );
-        assert!(of("CORACLE_SINGLE_ID").is_some_and(|about| about.contains("(what that costs)")));
+        assert!(of("CORACLE_SINGLE_ID").is_some_and(|about| about.contains("subordinate ranges. Default")));
         assert!(known.len() > 8 && of("XDG_RUNTIME_DIR").is_some());
     }
 }
