@@ -197,6 +197,8 @@ areas! {
     inspect 'j'
     lifecycle 'k'
     logs 'l'
+    nouns 'n'
+    prune 'o'
     ps 'p'
     run 'r'
     system 's'

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::harness::Env;
 
 fn pages(env: &Env) -> Vec<PathBuf> {
-    let folder = env.root.join("man/man1");
+    let folder = env.folder("man", 0o755).join("man1");
     env.coracle(["man", folder.to_str().unwrap()]).success().no_stdout();
     let mut pages: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     pages.sort();

@@ -1,7 +1,7 @@
 //! `coracle __complete WORD...`: what the word under the cursor, the last one, may become. The scripts
 //! alone call it.
 //!
-//! Each line is a candidate, a tab and what it is; then one with `:files` or `:nospace` may come. It never
+//! Each line is a candidate, a tab and what it is; then `:nospace` (after them) and `:files` (may be meant, too) may come. It never
 //! fails: where there is nothing to say, it says nothing.
 
 use std::ffi::OsString;
@@ -34,6 +34,7 @@ fn text(answer: &Answer, explained: bool) -> String {
         Then::Nothing => {}
         Then::NoSpace => text.push_str(":nospace\n"),
         Then::Files => text.push_str(":files\n"),
+        Then::NoSpaceOrFiles => text.push_str(":nospace\n:files\n"),
     }
     text
 }

@@ -38,6 +38,8 @@ pub enum Then {
     NoSpace,
     /// Files may be meant, too.
     Files,
+    /// Both: more follows a candidate that is no file.
+    NoSpaceOrFiles,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -84,6 +86,9 @@ pub fn answer(place: Place, world: &dyn World) -> Answer {
         Place::Nowhere => (Answer::of(Vec::new()), String::new()),
     };
     answer.candidates.retain(|candidate| candidate.word.starts_with(&typed));
+    if answer.candidates.is_empty() && answer.then == Then::NoSpaceOrFiles {
+        answer.then = Then::Files;
+    }
     answer.candidates.sort_by(|a, b| a.word.cmp(&b.word));
     answer.candidates.dedup_by(|a, b| a.word == b.word);
     answer
@@ -221,7 +226,7 @@ fn copied(world: &dyn World) -> Answer {
     for candidate in &mut found {
         candidate.word.push(':');
     }
-    Answer { candidates: found, then: Then::Files }
+    Answer { candidates: found, then: Then::NoSpaceOrFiles }
 }
 
 #[cfg(test)]
@@ -258,6 +263,7 @@ mod tests {
             Then::Nothing => {}
             Then::NoSpace => words.push(":nospace"),
             Then::Files => words.push(":files"),
+            Then::NoSpaceOrFiles => words.push(":nospace :files"),
         }
         words.join(" ")
     }
@@ -284,8 +290,9 @@ mod tests {
             ("tag redis:7 n", "nginx:latest"),
             ("inspect n", "new nginx:latest none"),
             ("network inspect ", "host none"),
-            ("cp w", "web: :files"),
-            ("cp web:/x ", "new: old: web: :files"),
+            ("cp w", "web: :nospace :files"),
+            ("cp x", ":files"),
+            ("cp web:/x ", "new: old: web: :nospace :files"),
             ("stop --t", "--timeout"),
             ("stop -t 1 --t", ""),
             ("run -e A --env", "--env --env-file"),

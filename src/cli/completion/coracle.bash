@@ -28,12 +28,13 @@ _coracle() {
     [[ $COMP_WORDBREAKS == *=* ]] && breaks+="="
     [[ -n $breaks ]] && head=${current%"${current##*["$breaks"]}"}
 
-    local value about what="" values=() abouts=() width=0
+    local value about files=no values=() abouts=() width=0
     COMPREPLY=()
     while IFS=$'\t' read -r value about; do
         case $value in
             "") ;;
-            :*) what=${value#:} ;;
+            :nospace) compopt -o nospace 2>/dev/null ;;
+            :files) files=yes ;;
             *)
                 value=${value#"$head"}
                 values+=("$value") abouts+=("$about")
@@ -42,14 +43,12 @@ _coracle() {
         esac
     done < <("$program" __complete "${words[@]:1}" 2>/dev/null)
 
-    case $what in
-        nospace) compopt -o nospace 2>/dev/null ;;
-        files)
-            ((${#values[@]} > 0)) || compopt -o filenames 2>/dev/null
-            while IFS= read -r value; do values+=("$value") abouts+=(""); done \
-                < <(compgen -f -- "${current#"$head"}")
-            ;;
-    esac
+    if [[ $files == yes ]]; then
+        ((${#values[@]} > 0)) || compopt -o filenames 2>/dev/null
+        while IFS= read -r value; do
+            values+=("$value") abouts+=("")
+        done < <(compgen -f -- "${current#"$head"}")
+    fi
     # Explanations are for lists only: one candidate is put in, and so are those that a menu goes through.
     local line room=$((${COLUMNS:-80} - width - 5))
     for ((i = 0; i < ${#values[@]}; i++)); do

@@ -5,21 +5,21 @@
 # In every shell: coracle completion zsh > FOLDER/_coracle, with a FOLDER of $fpath, before compinit
 
 _coracle() {
-    local program=${words[1]/#\~/$HOME} line what
+    local program=${words[1]/#\~/$HOME} line files=no
     local -a before found options
     (( CURRENT > 2 )) && before=("${(@Q)words[2,CURRENT-1]}")
     for line in "${(@f)$("$program" __complete "${before[@]}" "${(Q)PREFIX}" 2>/dev/null)}"; do
         case $line in
             '') ;;
-            :*) what=${line#:} ;;
+            :nospace) options=(-S '') ;;
+            :files) files=yes ;;
             *$'\t'*) found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
             *) found+=("${line//:/\\:}") ;;
         esac
     done
-    [[ $what == nospace ]] && options=(-S '')
     local ret=1
     (( ${#found} )) && _describe -t words coracle found "${options[@]}" && ret=0
-    [[ $what == files ]] && _files && ret=0
+    [[ $files == yes ]] && _files && ret=0
     return ret
 }
 

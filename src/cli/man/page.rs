@@ -78,8 +78,7 @@ impl Roff {
         let version = env!("CARGO_PKG_VERSION");
         roff.line(&format!(".TH \"{title}\" 1 \"\" \"coracle {version}\" \"coracle\""));
         roff.section("NAME");
-        // In one line, whatever its length: what lists pages reads it.
-        roff.line(&format!("{} \\- {}", escaped(name), escaped(about)));
+        roff.line(&filled(&format!("{name} - {about}")));
         roff
     }
 
