@@ -36,7 +36,7 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { format, size, kind } = self;
-        let kind = kind.filter(|kind| !kind.is_empty()).map(|kind| Kind::named(&kind)).transpose()?;
+        let kind = kind.map(|kind| Kind::named(&kind)).transpose()?;
         inspect(&words, &Request { kind, size, format }, context)
     }
 }
@@ -71,9 +71,15 @@ impl Kind {
             "config" | "node" | "plugin" | "secret" | "service" | "task" => {
                 CommandError::usage_text(format!("--type {text} is not supported yet"))
             }
-            _ => CommandError::failure_text(format!(
-                "unknown type: {text:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
-            )),
+            _ => {
+                let what = match text {
+                    "" => "type is empty".to_owned(),
+                    text => format!("unknown type: {text:?}"),
+                };
+                CommandError::failure_text(format!(
+                    "{what}: must be one of \"container\", \"image\", \"network\", \"volume\""
+                ))
+            }
         })
     }
 }
