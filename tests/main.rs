@@ -18,6 +18,7 @@ mod container {
     mod logs;
     mod pause;
     mod port;
+    mod prune;
     mod ps;
     mod rename;
     mod restart;
@@ -40,6 +41,10 @@ mod image {
     mod rmi;
     mod tag;
 }
+mod network {
+    mod inspect;
+    mod ls;
+}
 mod option {
     mod command;
     mod env;
@@ -53,9 +58,15 @@ mod option {
     mod user;
 }
 mod system {
+    mod completion;
     mod events;
+    mod help;
     mod info;
+    mod man;
     mod version;
+}
+mod volume {
+    mod ls;
 }
 
 mod bad_input;

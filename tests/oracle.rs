@@ -199,6 +199,8 @@ areas! {
     lifecycle 'k'
     logs 'l'
     pause 'm'
+    nouns 'u'
+    prune 'o'
     ps 'p'
     restart 't'
     run 'r'

@@ -35,6 +35,7 @@ mod tests {
     use crate::sys::process::start_time;
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "the guard reaps it")]
     fn ends_with_its_guard() {
         let child = std::process::Command::new("sleep").arg("100").spawn().expect("started");
         let pid = child.id().cast_signed();

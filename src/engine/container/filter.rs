@@ -39,7 +39,7 @@ pub enum Error {
 }
 
 /// docker's words for what a container can be; not all of them happen here.
-const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+pub const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 /// And for its health.
 const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];

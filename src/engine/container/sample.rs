@@ -37,6 +37,7 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         },
     };
     let state = ContainerState {
+        restart_count: 0,
         version: STATE_VERSION,
         status,
         pid: if running { 4711 } else { 0 },

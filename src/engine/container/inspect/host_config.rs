@@ -214,7 +214,12 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_looks_like_dockers_nothing() {
-        let json = serde_json::to_value(describe(&Options::default(), &Resources::default())).unwrap();
+        let json = serde_json::to_value(describe(
+            &Options::default(),
+            &Resources::default(),
+            restart::RestartPolicy::No,
+        ))
+        .unwrap();
         for key in ["Binds", "CapAdd", "CapDrop", "SecurityOpt", "PidsLimit", "VolumesFrom"] {
             assert!(json[key].is_null(), "{key}");
         }
@@ -234,7 +239,9 @@ mod tests {
             pids_limit: Some(0),
             ..Resources::default()
         };
-        let json = serde_json::to_value(describe(&Options::default(), &resources)).unwrap();
+        let json =
+            serde_json::to_value(describe(&Options::default(), &resources, restart::RestartPolicy::No))
+                .unwrap();
         assert_eq!((&json["Memory"], &json["NanoCpus"]), (&67_108_864.into(), &1_500_000_000.into()));
         assert_eq!((&json["CpusetCpus"], &json["CpusetMems"]), (&"0-1".into(), &"".into()));
         assert_eq!((&json["PidsLimit"], &json["MemorySwap"]), (&0.into(), &0.into()));
@@ -250,7 +257,9 @@ mod tests {
             tmpfs: vec![crate::spec::mount::parse_tmpfs("/run:size=1m").unwrap()],
             ..Options::default()
         };
-        let json = serde_json::to_value(describe(&options, &Resources::default())).unwrap();
+        let json =
+            serde_json::to_value(describe(&options, &Resources::default(), restart::RestartPolicy::No))
+                .unwrap();
         assert_eq!(
             json["SecurityOpt"],
             serde_json::json!(["seccomp=unconfined", "no-new-privileges", "label=disable"])
