@@ -136,6 +136,11 @@ impl Store {
         }
     }
 
+    /// The container's name; `None` when it is gone.
+    pub fn container_name(&self, id: &ContainerId) -> Option<String> {
+        std::fs::read_to_string(self.container_dir(id).join("name")).ok()
+    }
+
     fn id_of_name(&self, name: &str) -> Option<ContainerId> {
         let text = std::fs::read_to_string(self.names_dir().join(name)).ok()?;
         text.split(' ').next()?.parse().ok()

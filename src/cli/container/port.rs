@@ -24,7 +24,7 @@ impl Command for Args {
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args {} = self;
         let ports = port(context.engine()?, &words[0]).map_err(CommandError::failure)?;
-        let Some(wanted) = words.get(1) else {
+        let Some(wanted) = words.get(1).filter(|wanted| !wanted.is_empty()) else {
             for port in &ports {
                 for address in addresses(port) {
                     context.ui.line(&format!("{} -> {address}", port.target()))?;

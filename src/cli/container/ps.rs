@@ -65,6 +65,11 @@ const FIELDS: [Field; 15] = [
     ("Platform", "PLATFORM"),
 ];
 
+/// docker's `--format raw`.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+    state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n";
+const RAW_SIZE: &str = "size: {{.Size}}\n";
+
 /// How long a command may be in the table.
 const COMMAND_WIDTH: usize = 20;
 /// And the path of a mount.
@@ -82,7 +87,9 @@ impl Command for Args {
         let Args { all, filter, format, last, latest, no_trunc, quiet, size } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let ignored = quiet && !matches!(Format::new(format.as_deref()), Format::Table);
-        let format = Format::new(format.as_deref().or_else(|| context.client().ps_format.as_deref()));
+        let chosen = format.as_deref().or_else(|| context.client().ps_format.as_deref());
+        let raw = if size { RAW.to_owned() + RAW_SIZE } else { RAW.to_owned() };
+        let format = Format::or_raw(chosen, &raw);
         let all = all || !filters.values("status").is_empty();
         let size = size || format.names(".Size");
         let last =

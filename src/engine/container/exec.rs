@@ -45,7 +45,8 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
         engine.store.note(&of_container(&container, action, &[("execID", exec_id.clone())]));
     };
     let order = order(engine, &container, &request, &exec_id)?;
-    let line = request.argv.join(" ");
+    // As docker: the command, a space, its arguments.
+    let line = format!("{} {}", request.argv[0], request.argv[1..].join(" "));
     note(format!("exec_create: {line}"));
     let order = serde_json::to_string(&order).expect("plain data always serialises");
     let (ours, theirs) = UnixStream::pair().map_err(Error::Connection)?;

@@ -41,6 +41,9 @@ pub enum Error {
 /// docker's words for what a container can be; not all of them happen here.
 const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
+/// And for its health.
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
 /// Keeps what the filters admit. `all` are the containers to look among.
 pub fn choose(store: &Store, all: Vec<Container>, filters: &Filters) -> Result<Vec<Container>, Error> {
     if filters.is_empty() {
@@ -122,6 +125,11 @@ impl<'a> Wanted<'a> {
             )
             .into());
         }
+        if let Some(health) = filters.values("health").iter().find(|h| !HEALTHS.contains(&h.as_str())) {
+            let why = format!("invalid value for health ({health}): must be one of {}", HEALTHS.join(", "));
+            return Err(wrong("health", health, &why).into());
+        }
+        filters.boolean("is-task")?;
         let exited = filters
             .values("exited")
             .iter()
@@ -162,7 +170,7 @@ impl<'a> Wanted<'a> {
             && self.since.as_ref().is_none_or(|moment| record.created > *moment)
             && filters.labels("label", &record.options.labels)
             && filters.admits("network", |network| network == network_name(&record.options.network))
-            && filters.admits("is-task", |is| matches!(is, "false" | "0"))
+            && matches!(filters.boolean("is-task"), Ok(None | Some(false)))
             && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
             && filters.admits("health", |health| health == "none")
             && filters.admits("volume", |volume| self.has_volume(container, volume))

@@ -28,7 +28,8 @@ pub fn rename(engine: &Engine, key: &str, name: &str) -> Result<(), Error> {
     if bare == container.name {
         return Err(Error::Same);
     }
-    let new: ContainerName = bare.parse().map_err(Error::Name)?;
+    // docker tells the new name with its slash.
+    let new: ContainerName = bare.parse().map_err(|error: InvalidName| Error::Name(error.slashed()))?;
     match engine.store.rename_container(&container.record.id, new.as_str()) {
         Err(error @ containers::Error::NameTaken { .. }) => Err(Error::Taken(error)),
         result => result.map_err(Error::Containers),

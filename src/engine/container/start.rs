@@ -10,6 +10,7 @@ use crate::monitor::{self, Order};
 use crate::rootfs::driver::Driver;
 use crate::spec::container::ImageUse;
 use crate::store::containers::{self, Container};
+use crate::store::events::of_container;
 use crate::sys::process::{letter, spawn_role};
 
 #[derive(Debug)]
@@ -91,6 +92,7 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
             Ok(None)
         }
         Some(options) => {
+            engine.store.note(&of_container(&container, "attach", &[]));
             let socket = launch(engine, &container, true)?;
             let process = &container.record.process;
             let streams = Streams {
