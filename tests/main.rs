@@ -58,6 +58,7 @@ mod crash;
 mod full_disk;
 mod hostile;
 mod isolation;
+mod kills;
 mod log;
 mod missing_tools;
 mod oracle;

@@ -192,9 +192,24 @@ impl Store {
             if exists || (lock.exists() && Lock::try_exclusive(&lock)?.is_none()) {
                 return Err(Error::NameTaken { name: format!("/{name}"), holder: holder.to_owned() });
             }
-            std::fs::remove_file(&path).at("remove", &path)?;
+            self.remove_claim(name, |claim| claim == text)?;
         }
         Ok(())
+    }
+
+    /// Removes a claim of a name if it still is the one that is meant. One at a time: of two, the slower would
+    /// remove what a third has just claimed.
+    fn remove_claim(&self, name: &str, is_meant: impl FnOnce(&str) -> bool) -> Result<(), Error> {
+        let _lock = Lock::exclusive(&self.layout.root().join("names.lock"))?;
+        let path = self.names_dir().join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(claim) if is_meant(&claim) => Ok(std::fs::remove_file(&path).at("remove", &path)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn free_name(&self, name: &str, id: &ContainerId) -> Result<(), Error> {
+        self.remove_claim(name, |claim| claim.split(' ').next() == Some(id.as_str()))
     }
 
     /// Gives a container another name, in one moment for whoever looks; it may run.
@@ -216,11 +231,7 @@ impl Store {
                 _ => Err(super::Error::io("publish", &path, source).into()),
             };
         }
-        if self.id_of_name(&old).as_ref() == Some(id) {
-            let path = self.names_dir().join(&old);
-            std::fs::remove_file(&path).at("remove", &path)?;
-        }
-        Ok(())
+        self.free_name(&old, id)
     }
 
     /// Takes the container's lock, as its monitor or to remove it.
@@ -246,11 +257,11 @@ impl Store {
     pub fn withdraw_container(&self, held: &Held) -> Result<Removed, Error> {
         let staging = self.stage()?;
         let name = std::fs::read_to_string(held.directory.join("name")).unwrap_or_default();
-        if !name.is_empty() && self.id_of_name(&name).as_ref() == Some(&held.id) {
-            let path = self.names_dir().join(&name);
-            std::fs::remove_file(&path).at("remove", &path)?;
-        }
+        // In this order: a claim without a container gives way, a container without a claim could not be named.
         staging.withdraw(&held.directory, "c")?;
+        if !name.is_empty() {
+            self.free_name(&name, &held.id)?;
+        }
         Ok(Removed { staging })
     }
 }

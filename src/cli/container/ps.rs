@@ -67,7 +67,7 @@ const FIELDS: [Field; 15] = [
 
 /// docker's `--format raw`.
 const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
-    state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n";
+    state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels:{{pad .Labels 1 0}}\nports:{{pad .Ports 1 0}}\n";
 const RAW_SIZE: &str = "size: {{.Size}}\n";
 
 /// How long a command may be in the table.

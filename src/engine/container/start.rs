@@ -88,8 +88,8 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
     }
     match attach {
         None => {
-            wait_started(engine, launch(engine, &container, false)?)?;
-            Ok(None)
+            let started = wait_started(engine, launch(engine, &container, false)?);
+            unless_started_beside(engine, &container, started).map(|()| None)
         }
         Some(options) => {
             engine.store.note(&of_container(&container, "attach", &[]));
@@ -105,6 +105,19 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
             };
             unless_left(watch(engine, socket, &streams, &mut || ()))
         }
+    }
+}
+
+/// Another `start` at the same moment had the container: what was asked for is done.
+fn unless_started_beside(
+    engine: &Engine,
+    container: &Container,
+    started: Result<(), Error>,
+) -> Result<(), Error> {
+    let runs = || engine.store.container(&container.record.id).is_ok_and(|now| now.is_running());
+    match started {
+        Err(Error::Failed(_)) if runs() => Ok(()),
+        result => result,
     }
 }
 
