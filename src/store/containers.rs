@@ -7,12 +7,15 @@
 //! (fcntl F_OFD_GETLK) and so never get in anybody's way.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::lock::Lock;
 use super::staging::Staging;
@@ -59,6 +62,10 @@ pub enum Error {
     Delete(#[source] layers::Error),
 }
 
+/// From so many containers on several threads read them, and at most so many.
+const MANY: usize = 128;
+const READERS: usize = 4;
+
 impl Store {
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
         self.layout.containers().join(id.as_str())
@@ -85,26 +92,38 @@ impl Store {
 
     /// Every container whose record can be read.
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
-        // One that vanishes meanwhile or whose record is damaged must not hide the others.
-        Ok(self.container_ids()?.iter().filter_map(|id| self.container(id).ok()).collect())
+        self.read_all(|_| true)
+    }
+
+    /// Those that were ever started.
+    pub fn begun_containers(&self) -> Result<Vec<Container>, Error> {
+        self.read_all(|place| place.has("state.json"))
+    }
+
+    fn read_all(&self, is_meant: impl Fn(&Place<'_>) -> bool + Sync) -> Result<Vec<Container>, Error> {
+        let ids = self.container_ids()?;
+        // Opened once: with many containers the way to it is what takes time.
+        let Ok(all) = File::open(self.layout.containers()) else { return Ok(Vec::new()) };
+        let read = |id: &ContainerId| {
+            let place = Place { all: Some(all.as_fd()), directory: PathBuf::from(id.as_str()) };
+            // One that vanishes meanwhile or whose record is damaged must not hide the others.
+            if is_meant(&place) { read_container(&place, id).ok() } else { None }
+        };
+        let read_some = |ids: &[ContainerId]| ids.iter().filter_map(&read).collect::<Vec<_>>();
+        if ids.len() < MANY {
+            return Ok(read_some(&ids));
+        }
+        let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
+        let parts = ids.chunks(ids.len().div_ceil(readers));
+        Ok(std::thread::scope(|scope| {
+            let readers: Vec<_> = parts.map(|part| scope.spawn(|| read_some(part))).collect();
+            readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
+        }))
     }
 
     /// Reads one container.
     pub fn container(&self, id: &ContainerId) -> Result<Container, Error> {
-        let directory = self.container_dir(id);
-        let path = directory.join("record.json");
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::NoSuch(id.to_string()));
-            }
-            Err(error) => return Err(Error::BadRecord { id: id.to_string(), reason: error.to_string() }),
-        };
-        let record: ContainerRecord = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
-        let name = std::fs::read_to_string(directory.join("name")).unwrap_or_default();
-        let state = read_state(&directory)?;
-        Ok(Container { record, name, state })
+        read_container(&Place::of(&self.container_dir(id)), id)
     }
 
     /// Finds by full id, name, or the beginning of an id that only one container has.
@@ -283,7 +302,7 @@ impl Removed {
         let worker = Worker::spawn(namespace).map_err(|e| Error::Delete(e.into()))?;
         let path = self.staging.path();
         let place = File::open(path).at("open", path)?;
-        worker.remove_tree(std::os::fd::AsFd::as_fd(&place), "c").map_err(|e| Error::Delete(e.into()))
+        worker.remove_tree(AsFd::as_fd(&place), "c").map_err(|e| Error::Delete(e.into()))
     }
 }
 
@@ -319,18 +338,18 @@ impl Held {
 
     /// The state as the last monitor left it.
     pub fn last_state(&self) -> Result<ContainerState, Error> {
-        Ok(read_state_file(&self.directory)?.unwrap_or_else(ContainerState::created))
+        Ok(read_state_file(&Place::of(&self.directory))?.unwrap_or_else(ContainerState::created))
     }
 
     /// The lock itself, for a process that shall hold it, too.
-    pub fn lock(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.lock)
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        AsFd::as_fd(&self.lock)
     }
 
     /// Writes down the end of a run whose monitor was killed: a state that says "running" beside a lock
     /// that is held for another reason would be believed.
     pub fn settle(&self) -> Result<(), Error> {
-        match read_state_file(&self.directory)? {
+        match read_state_file(&Place::of(&self.directory))? {
             Some(state) if state.status == Status::Running => self.write_state(&lost(state), false),
             _ => Ok(()),
         }
@@ -351,33 +370,90 @@ fn whole(kind: i32) -> libc::flock {
     }
 }
 
+/// Where a container's files are: below the open directory of all, or by an absolute path.
+struct Place<'a> {
+    all: Option<BorrowedFd<'a>>,
+    directory: PathBuf,
+}
+
+/// More than most records and all states have, in bytes.
+const SMALL: usize = 4096;
+
+impl Place<'_> {
+    fn of(directory: &Path) -> Place<'static> {
+        Place { all: None, directory: directory.to_owned() }
+    }
+
+    fn open(&self, name: &str) -> std::io::Result<File> {
+        let path = self.directory.join(name);
+        match self.all {
+            Some(all) => Ok(openat(all, &path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into()),
+            None => File::open(path),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let path = self.directory.join(name);
+        match self.all {
+            Some(all) => faccessat(all, &path, AccessFlags::F_OK, AtFlags::empty()).is_ok(),
+            None => path.exists(),
+        }
+    }
+
+    /// A file that is replaced whole, never written to: what is shorter than asked for is all of it.
+    fn read(&self, name: &str) -> std::io::Result<Vec<u8>> {
+        let mut file = self.open(name)?;
+        let mut bytes = vec![0; SMALL];
+        let count = file.read(&mut bytes)?;
+        bytes.truncate(count);
+        if count == SMALL {
+            file.read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+}
+
+fn read_container(place: &Place<'_>, id: &ContainerId) -> Result<Container, Error> {
+    let bad = |reason: String| Error::BadRecord { id: id.to_string(), reason };
+    let bytes = match place.read("record.json") {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NoSuch(id.to_string()));
+        }
+        Err(error) => return Err(bad(error.to_string())),
+    };
+    let record: ContainerRecord = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    let name = place.read("name").ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let state = read_state(place)?;
+    Ok(Container { record, name, state })
+}
+
 /// Whether somebody holds the container's lock.
-fn is_held(directory: &Path) -> bool {
-    let Ok(file) = File::open(directory.join("lock")) else { return false };
+fn is_held(place: &Place<'_>) -> bool {
+    let Ok(file) = place.open("lock") else { return false };
     let mut asked = whole(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked)).is_ok() && asked.l_type != libc::F_UNLCK as libc::c_short
 }
 
-fn read_state_file(directory: &Path) -> Result<Option<ContainerState>, Error> {
-    let path = directory.join("state.json");
-    match std::fs::read(&path) {
+fn read_state_file(place: &Place<'_>) -> Result<Option<ContainerState>, Error> {
+    match place.read("state.json") {
         // An empty or torn file is what a power cut may leave of an unsynced one: never started.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(super::Error::io("read", &path, error).into()),
+        Err(error) => Err(super::Error::io("read", &place.directory.join("state.json"), error).into()),
     }
 }
 
 /// What docker reports for a container whose end nobody saw.
 const LOST_EXIT_CODE: i32 = 255;
 
-fn read_state(directory: &Path) -> Result<ContainerState, Error> {
-    let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
-    if state.status != Status::Running || is_held(directory) {
+fn read_state(place: &Place<'_>) -> Result<ContainerState, Error> {
+    let Some(state) = read_state_file(place)? else { return Ok(ContainerState::created()) };
+    if state.status != Status::Running || is_held(place) {
         return Ok(state);
     }
     // The monitor may have written its last word between our two looks.
-    let state = read_state_file(directory)?.unwrap_or(state);
+    let state = read_state_file(place)?.unwrap_or(state);
     Ok(if state.status == Status::Running { lost(state) } else { state })
 }
 

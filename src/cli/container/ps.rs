@@ -95,7 +95,9 @@ impl Command for Args {
         let last =
             if latest { Some(1) } else { last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
         let engine = context.engine()?;
-        let containers = engine.store.containers().map_err(CommandError::failure)?;
+        let begun = !all && last.is_none() && filters.is_empty();
+        let containers = if begun { engine.store.begun_containers() } else { engine.store.containers() };
+        let containers = containers.map_err(CommandError::failure)?;
         let containers = sweep_abandoned(engine, containers);
         let containers = choose(&engine.store, containers, &filters).map_err(CommandError::failure)?;
         let sizes = |container: &_| match size && !quiet {
@@ -111,7 +113,8 @@ impl Command for Args {
         }
         name_by_id(engine, &mut listed);
         let shown = Shown { no_trunc, size, now: Timestamp::now() };
-        let rows: Vec<Row> = listed.iter().map(|container| row(container, &shown)).collect();
+        let own = matches!(format, Format::Table);
+        let rows: Vec<Row> = if own { Vec::new() } else { listed.iter().map(|c| row(c, &shown)).collect() };
         let text = format.render(&FIELDS, &rows, || table(&listed, &shown))?;
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
     }
