@@ -76,6 +76,7 @@ mod delegated;
 mod full_disk;
 mod hostile;
 mod isolation;
+mod kills;
 mod log;
 mod missing_tools;
 mod oracle;

@@ -190,7 +190,13 @@ macro_rules! areas {
 }
 
 areas! {
+    attach 'm'
+    cp 'n'
     create 'g'
+    diff 'o'
+    events 't'
+    port 'u'
+    top 'v'
     exec 'h'
     images 'i'
     format 'f'

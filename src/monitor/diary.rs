@@ -26,6 +26,13 @@ impl Diary {
 
     /// Writes an event down, with attributes of its own.
     pub fn note(&self, action: &str, extra: &[(&str, String)]) {
-        self.store.note(&of_container(&self.container, action, extra));
+        let mut event = of_container(&self.container, action, extra);
+        // It may have another name by now; at its start it has not.
+        if action != "start"
+            && let Some(name) = self.store.container_name(&self.container.record.id)
+        {
+            event.actor.attributes.insert("name".to_owned(), name);
+        }
+        self.store.note(&event);
     }
 }

@@ -15,7 +15,7 @@ use super::{Order, listen, namespace, refuse, socket_path};
 use crate::spec::container::{ContainerState, Status};
 use crate::spec::restart::Restarts;
 use crate::store::Store;
-use crate::store::containers::Held;
+use crate::store::held::Held;
 use crate::sys;
 use crate::sys::signal::Signals;
 

@@ -80,7 +80,9 @@ impl Addition<'_> {
         let exec_id = ContainerId::from_bytes(random()?).to_string();
         let note =
             |action: String| store.note(&of_container(container, action, &[("execID", exec_id.clone())]));
-        let line = self.process.argv.join(" ");
+        // As docker: the command, a space, its arguments.
+        let argv = &self.process.argv;
+        let line = format!("{} {}", argv[0], argv[1..].join(" "));
         note(format!("exec_create: {line}"));
         let order = serde_json::to_string(&self.order(&exec_id)).expect("plain data always serialises");
         let (ours, theirs) = UnixStream::pair().call("socketpair", String::new)?;

@@ -29,7 +29,7 @@ use crate::security;
 use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VERSION, Status};
 use crate::spec::resources::Resources;
 use crate::store::Store;
-use crate::store::containers::Held;
+use crate::store::held::Held;
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::process::{boot_id, pidfd_signal, start_time};

@@ -92,6 +92,19 @@ fn a_name_whose_creator_died_is_free() {
 }
 
 #[test]
+fn a_removal_that_was_cut_short_leaves_no_name_stuck() {
+    let (_dir, store) = store();
+    store.create_container(&record(1), "one", false).expect("created");
+    // What a removal does first; it is killed before the name.
+    std::fs::remove_dir_all(store.container_dir(&record(1).id)).expect("gone");
+    assert!(matches!(store.find_container("one"), Err(Error::NoSuch(_))));
+    store.create_container(&record(2), "one", false).expect("the name is free");
+    // One that was only slow does not take the name from its new holder.
+    store.free_name("one", &record(1).id).expect("nothing to do");
+    assert_eq!(store.find_container("one").expect("found").record.id, record(2).id);
+}
+
+#[test]
 fn running_is_believed_while_the_lock_is_held() {
     let (_dir, store) = store();
     let record = record(1);

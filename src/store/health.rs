@@ -1,13 +1,11 @@
 //! What a container's probes found: `containers/<id>/health.json`, a file of its own, since it changes
 //! with every probe and the state does not.
 
-use std::path::Path;
-
 use super::{Error, IoContext, Store};
 use crate::spec::health::Record;
 use crate::spec::id::ContainerId;
 
-const FILE: &str = "health.json";
+pub(super) const FILE: &str = "health.json";
 
 impl Store {
     /// Writes what the last probe left. Readers see the old or the new file, whole; it is not brought to
@@ -23,11 +21,11 @@ impl Store {
 
     /// What the last probe left; `None` where there is nothing that can be read.
     pub fn health(&self, id: &ContainerId) -> Option<Record> {
-        read(&self.container_dir(id))
+        parse(&std::fs::read(self.container_dir(id).join(FILE)).ok()?)
     }
 }
 
-/// [`Store::health`] of the container in `directory`. A torn file, as a power cut may leave it, is none.
-pub(super) fn read(directory: &Path) -> Option<Record> {
-    serde_json::from_slice(&std::fs::read(directory.join(FILE)).ok()?).ok()
+/// What the file says. A torn one, as a power cut may leave it, says nothing.
+pub(super) fn parse(bytes: &[u8]) -> Option<Record> {
+    serde_json::from_slice(bytes).ok()
 }

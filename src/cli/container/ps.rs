@@ -66,6 +66,11 @@ const FIELDS: [Field; 15] = [
     ("Platform", "PLATFORM"),
 ];
 
+/// docker's `--format raw`.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+    state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels:{{pad .Labels 1 0}}\nports:{{pad .Ports 1 0}}\n";
+const RAW_SIZE: &str = "size: {{.Size}}\n";
+
 /// How long a command may be in the table.
 const COMMAND_WIDTH: usize = 20;
 /// And the path of a mount.
@@ -83,13 +88,17 @@ impl Command for Args {
         let Args { all, filter, format, last, latest, no_trunc, quiet, size } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let ignored = quiet && !matches!(Format::new(format.as_deref()), Format::Table);
-        let format = Format::new(format.as_deref().or_else(|| context.client().ps_format.as_deref()));
+        let chosen = format.as_deref().or_else(|| context.client().ps_format.as_deref());
+        let raw = if size { RAW.to_owned() + RAW_SIZE } else { RAW.to_owned() };
+        let format = Format::or_raw(chosen, &raw);
         let all = all || !filters.values("status").is_empty();
         let size = size || format.names(".Size");
         let last =
             if latest { Some(1) } else { last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
         let engine = context.engine()?;
-        let containers = engine.store.containers().map_err(CommandError::failure)?;
+        let begun = !all && last.is_none() && filters.is_empty();
+        let containers = if begun { engine.store.begun_containers() } else { engine.store.containers() };
+        let containers = containers.map_err(CommandError::failure)?;
         let containers = sweep_abandoned(engine, containers);
         let containers = choose(&engine.store, containers, &filters).map_err(CommandError::failure)?;
         let sizes = |container: &_| match size && !quiet {
@@ -105,7 +114,8 @@ impl Command for Args {
         }
         name_by_id(engine, &mut listed);
         let shown = Shown { no_trunc, size, now: Timestamp::now() };
-        let rows: Vec<Row> = listed.iter().map(|container| row(container, &shown)).collect();
+        let own = matches!(format, Format::Table);
+        let rows: Vec<Row> = if own { Vec::new() } else { listed.iter().map(|c| row(c, &shown)).collect() };
         let text = format.render(&FIELDS, &rows, || table(&listed, &shown))?;
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
     }

@@ -123,6 +123,7 @@ impl<'a> Wanted<'a> {
                 return Err(wrong(key, value, &why).into());
             }
         }
+        filters.boolean("is-task")?;
         let exited = filters
             .values("exited")
             .iter()
@@ -164,7 +165,7 @@ impl<'a> Wanted<'a> {
             && self.since.as_ref().is_none_or(|moment| record.created > *moment)
             && filters.labels("label", &record.options.labels)
             && filters.admits("network", |network| network == network_name(&record.options.network))
-            && filters.admits("is-task", |is| matches!(is, "false" | "0"))
+            && matches!(filters.boolean("is-task"), Ok(None | Some(false)))
             && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
             && filters.admits("health", |wanted| wanted == health)
             && filters.admits("volume", |volume| self.has_volume(container, volume))

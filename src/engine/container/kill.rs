@@ -12,9 +12,9 @@ pub fn kill(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
 }
 
 fn send(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
+    let signal = signal::parse(signal)?;
     let container = engine.store.find_container(key)?;
     let id = &container.record.id;
-    let signal = signal::parse(signal)?;
     if !container.is_running() {
         return Err(Error::NotRunning(id.to_string()));
     }

@@ -58,9 +58,9 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
         }
         Err(error) => return Err(error.into()),
     };
-    let held = match hold_ended(engine, &id) {
+    let held = match hold_ended(engine, &id, force) {
         // A container of `--rm` is removed by its monitor.
-        Err(containers::Error::NoSuch(_)) => return Ok(()),
+        Err(control::Error::Containers(containers::Error::NoSuch(_))) => return Ok(()),
         result => result?,
     };
     let container = engine.store.container(&id);

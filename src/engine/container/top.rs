@@ -6,6 +6,7 @@ use super::files::{self, Files};
 use crate::engine::Engine;
 use crate::spec::container::Status;
 use crate::store::containers;
+use crate::store::events::of_container;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -51,6 +52,7 @@ pub fn top(engine: &Engine, key: &str, options: &[String]) -> Result<Processes, 
     if pids.is_empty() {
         return Err(Error::NotRunning(container.record.id.to_string()));
     }
+    engine.store.note(&of_container(&container, "top", &[]));
     let program = engine.config.find_program("ps").unwrap_or_else(|| "ps".into());
     let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let list: Vec<String> = pids.iter().map(i32::to_string).collect();
