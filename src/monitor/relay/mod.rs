@@ -311,8 +311,8 @@ impl Relay {
     /// To be called when the container is paused, and when it goes on.
     #[expect(dead_code, reason = "nothing pauses a container yet")]
     pub fn set_paused(&mut self, paused: bool) {
-        if let Some(health) = &mut self.health {
-            health.set_paused(paused);
+        if let (Some(health), Some(diary)) = (&mut self.health, &self.diary) {
+            health.set_paused(paused, diary);
         }
     }
 
