@@ -213,13 +213,36 @@ fn json(value: &impl Serialize) -> Result<serde_json::Value, CommandError> {
     serde_json::to_value(value).map_err(CommandError::failure)
 }
 
-/// As docker, which tries its own names of fields and the JSON's: `{{.ID}}` is `{{.Id}}`.
+/// As docker, which tries its own names of fields and the JSON's: `{{.ID}}` is `{{.Id}}`. To it, what the
+/// JSON leaves out is there, and nil: `{{if .State.Health}}` is false, `{{.State.Health.Status}}` an error.
 fn line(template: &Template, value: &serde_json::Value) -> Result<String, TemplateError> {
+    // An empty object is false like nil, but has no fields, where the library's nil has any.
+    if template.execute_typed(value, &typed(value, &serde_json::json!({}))).is_err() {
+        return template.execute(value);
+    }
+    let text = template.execute_typed(value, &typed(value, &serde_json::Value::Null))?;
+    // How the library prints nil; unless the value itself says so.
+    Ok(if value.to_string().contains(NIL) { text } else { text.replace(NIL, "<nil>") })
+}
+
+const NIL: &str = "<no value>";
+
+/// What may be absent in the JSON, below an object or at the top.
+const OPTIONAL: [(&str, &str); 4] =
+    [("/State", "Health"), ("/Config", "Healthcheck"), ("", "SizeRw"), ("", "SizeRootFs")];
+
+/// The value with docker's names of fields, and `absent` for what it leaves out.
+fn typed(value: &serde_json::Value, absent: &serde_json::Value) -> serde_json::Value {
     let mut typed = value.clone();
+    for (place, key) in OPTIONAL {
+        if let Some(serde_json::Value::Object(object)) = typed.pointer_mut(place) {
+            object.entry(key).or_insert_with(|| absent.clone());
+        }
+    }
     if let (Some(object), Some(id)) = (typed.as_object_mut(), value.get("Id")) {
         object.insert("ID".to_owned(), id.clone());
     }
-    template.execute_typed(value, &typed)
+    typed
 }
 
 /// JSON indented by four spaces, as docker prints it.
@@ -246,5 +269,27 @@ mod tests {
         let shown = |template: &str| line(&Template::parse(template).unwrap(), &container).unwrap();
         assert_eq!(shown("{{.ID}}{{.Id}}"), "abcabc");
         assert_eq!(shown("{{json .}}"), compact(&container));
+    }
+
+    #[test]
+    fn what_is_left_out_is_nil() {
+        let container = serde_json::json!({"Id": "abc", "State": {"Status": "created"}, "Config": {}});
+        let shown = |text: &str| {
+            let line = line(&Template::parse(text).unwrap(), &container);
+            line.unwrap_or_else(|error| error.to_string())
+        };
+        assert_eq!(shown("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}"), "none");
+        assert_eq!(shown("{{with .Config.Healthcheck}}{{.Test}}{{else}}no{{end}}"), "no");
+        assert_eq!(shown("{{.State.Health}} {{.SizeRw}} {{json .State.Health}}"), "<nil> <nil> null");
+        assert_eq!(shown("{{json .State.Health}}"), "null");
+        let lacking = "template: executing \"\" at <.Health>: map has no entry for key \"Health\"";
+        for text in [
+            "{{.State.Health.Status}}",
+            "{{if .State.Health.Status}}x{{end}}",
+            "{{json .State.Health.Status}}",
+        ] {
+            assert_eq!(shown(text), lacking, "{text}");
+        }
+        assert!(shown("{{.State.Nothing}}").contains("no entry for key \"Nothing\""));
     }
 }

@@ -60,11 +60,8 @@ impl Template {
     pub fn execute_typed(&self, data: &Json, typed: &Json) -> Result<String, Error> {
         match &self.form {
             Form::Json(path) => {
-                let mut at = data;
-                for name in path {
-                    at = at.get(name).ok_or_else(|| no_field(name))?;
-                }
-                Ok(compact(at))
+                let found = find(data, path).or_else(|error| find(typed, path).map_err(|_| error));
+                found.map(compact)
             }
             Form::Go(template) => {
                 let data = gotmpl::to_value(typed).map_err(|error| Error::Execute(error.to_string()))?;
@@ -75,6 +72,10 @@ impl Template {
             }
         }
     }
+}
+
+fn find<'a>(data: &'a Json, path: &[String]) -> Result<&'a Json, Error> {
+    path.iter().try_fold(data, |at, name| at.get(name).ok_or_else(|| no_field(name)))
 }
 
 fn no_field(name: &str) -> Error {

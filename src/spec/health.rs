@@ -190,7 +190,7 @@ impl Health {
         if record.run != state.started_at {
             record = Record { log: record.log, ..anew };
         }
-        let status = if state.status == Life::Exited { Status::Unhealthy } else { record.status };
+        let status = if state.status == Life::Running { record.status } else { Status::Unhealthy };
         Some(Health { status, failing_streak: record.failing_streak, log: record.log })
     }
 }

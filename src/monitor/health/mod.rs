@@ -142,25 +142,30 @@ impl Health {
     fn conclude(&mut self, found: Found, diary: &Diary) {
         let Found { verdict, start, begun, ended } = found;
         let changed = self.schedule.judge(verdict.code == 0, start, Instant::now());
+        let Verdict { code: exit_code, output } = verdict;
+        self.write(Some(Outcome { start: begun, end: ended, exit_code, output }), diary);
+        if changed {
+            diary.note(&format!("health_status: {}", self.schedule.status.name()), &[]);
+        }
+    }
+
+    fn write(&self, outcome: Option<Outcome>, diary: &Diary) {
         let id = &diary.container().record.id;
         let mut log = diary.store().health(id).map(|record| record.log).unwrap_or_default();
-        let Verdict { code: exit_code, output } = verdict;
-        log.push(Outcome { start: begun, end: ended, exit_code, output });
+        log.extend(outcome);
         log.drain(..log.len().saturating_sub(RESULTS));
         let Schedule { status, failing_streak, .. } = self.schedule;
         let record = Record { version: VERSION, run: self.run.clone(), status, failing_streak, log };
         let _ = diary.store().write_health(id, &record);
-        if changed {
-            diary.note(&format!("health_status: {}", status.name()), &[]);
-        }
     }
 
     /// Nothing is probed while the container is paused; a probe that runs is ended and does not count.
-    pub fn set_paused(&mut self, paused: bool) {
+    pub fn set_paused(&mut self, paused: bool, diary: &Diary) {
         if paused == self.schedule.is_paused() {
             return;
         }
         self.schedule.set_paused(paused, Instant::now());
+        self.write(None, diary);
         if let Some(probe) = &mut self.probe
             && paused
         {

@@ -57,9 +57,11 @@ impl Schedule {
         self.status != before
     }
 
-    /// Nothing is due while the container is paused; afterwards the waiting begins anew.
+    /// Nothing is due while the container is paused; afterwards the waiting begins anew. As docker has it,
+    /// it is unhealthy until a probe has succeeded again.
     pub fn set_paused(&mut self, paused: bool, now: Instant) {
         self.paused = paused;
+        self.status = Status::Unhealthy;
         self.plan(now);
     }
 
@@ -162,6 +164,8 @@ mod tests {
         let later = began + Duration::from_secs(1);
         schedule.set_paused(false, later);
         assert_eq!(schedule.next(), Some(later + Duration::from_millis(10)));
+        assert_eq!(schedule.status, Unhealthy);
+        assert!(schedule.judge(true, later, later), "healthy again, which is told");
     }
 
     #[test]

@@ -326,8 +326,8 @@ impl Relay {
 
     /// To be called when the container may have been paused, or may go on.
     fn look_at_pause(&mut self) {
-        if let (Some(health), Some(pause)) = (&mut self.health, &self.pause) {
-            health.set_paused(pause.is_paused());
+        if let (Some(health), Some(pause), Some(diary)) = (&mut self.health, &self.pause, &self.diary) {
+            health.set_paused(pause.is_paused(), diary);
         }
     }
 
