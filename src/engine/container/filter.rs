@@ -62,6 +62,8 @@ struct Wanted<'a> {
     ancestors: Vec<(String, Option<Image>)>,
     published: Vec<Ports>,
     exposed: Vec<Ports>,
+    /// Whether the tasks of a swarm are meant, of which there are none.
+    tasks: Option<bool>,
 }
 
 /// A regular expression, or a text where it is none.
@@ -81,7 +83,8 @@ impl Pattern {
 struct Ports {
     first: u16,
     last: u16,
-    protocol: Protocol,
+    /// `None` is one that no container here has.
+    protocol: Option<Protocol>,
 }
 
 impl Ports {
@@ -93,9 +96,10 @@ impl Ports {
         };
         let (range, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
         let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return Err(wrong("the protocol is tcp or udp")),
+            "tcp" => Some(Protocol::Tcp),
+            "udp" => Some(Protocol::Udp),
+            "sctp" => None,
+            _ => return Err(wrong("the protocol is tcp, udp or sctp")),
         };
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let port = |text: &str| text.parse().map_err(|_| wrong("a port is a number up to 65535"));
@@ -103,7 +107,7 @@ impl Ports {
     }
 
     fn holds(&self, port: u16, protocol: Protocol) -> bool {
-        self.protocol == protocol && (self.first..=self.last).contains(&port)
+        self.protocol == Some(protocol) && (self.first..=self.last).contains(&port)
     }
 }
 
@@ -144,6 +148,7 @@ impl<'a> Wanted<'a> {
             ancestors: filters.values("ancestor").iter().map(ancestor).collect(),
             published: ports("publish")?,
             exposed: ports("expose")?,
+            tasks: filters.boolean("is-task")?,
         })
     }
 
@@ -162,7 +167,7 @@ impl<'a> Wanted<'a> {
             && self.since.as_ref().is_none_or(|moment| record.created > *moment)
             && filters.labels("label", &record.options.labels)
             && filters.admits("network", |network| network == network_name(&record.options.network))
-            && filters.admits("is-task", |is| matches!(is, "false" | "0"))
+            && self.tasks != Some(true)
             && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
             && filters.admits("health", |health| health == "none")
             && filters.admits("volume", |volume| self.has_volume(container, volume))
@@ -265,6 +270,8 @@ mod tests {
             (&["publish=8080"], &["web"]),
             (&["publish=8000-8090/tcp"], &["web"]),
             (&["publish=80"], &[]),
+            (&["publish=8080/sctp"], &[]),
+            (&["is-task=false", "name=db"], &["db"]),
             (&["expose=80"], &["web"]),
             (&["expose=53/udp"], &["db"]),
             (&["is-task=true"], &[]),
@@ -280,6 +287,7 @@ mod tests {
         assert!(chosen(&["exited=x"]).unwrap_err().contains("invalid filter 'exited=x'"));
         assert_eq!(chosen(&["before=nobody"]).unwrap_err(), "No such container: nobody");
         assert_eq!(chosen(&["nope=1"]).unwrap_err(), "invalid filter 'nope'");
-        assert!(chosen(&["publish=80/sctp"]).is_err());
+        assert!(chosen(&["publish=80/x"]).is_err());
+        assert_eq!(chosen(&["is-task=x"]).unwrap_err(), "invalid filter 'is-task=[x]'");
     }
 }

@@ -24,4 +24,4 @@ pub mod top;
 pub mod wait;
 
 #[cfg(test)]
-mod sample;
+pub mod sample;
