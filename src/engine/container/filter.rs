@@ -180,21 +180,22 @@ impl<'a> Wanted<'a> {
         container.record.options.binds.iter().any(|bind| bind.source == path || bind.target == path)
     }
 
+    /// As docker: only what runs has ports; the host's side counts for `publish`, the container's for `expose`.
     fn admits_ports(&self, container: &Container) -> bool {
-        let options = &container.record.options;
-        let bound = &container.state.ports;
-        // As docker: the host's side for `publish`, the container's for `expose`.
+        let (options, state) = (&container.record.options, &container.state);
+        let has_ports = container.is_running() && !matches!(state.network.as_str(), "none" | "host");
         let published = |wanted: &Ports| {
-            options.ports.iter().chain(bound).any(|port| wanted.holds(port.host_port, port.protocol))
+            has_ports && state.ports.iter().any(|port| wanted.holds(port.host_port, port.protocol))
         };
-        let exposed = |wanted: &Ports| {
-            options.ports.iter().any(|port| wanted.holds(port.container_port, port.protocol))
+        let open = |wanted: &Ports| {
+            state.ports.iter().any(|port| wanted.holds(port.container_port, port.protocol))
                 || options.exposed_ports.iter().any(|port| {
                     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
                     let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
                     number.parse().is_ok_and(|number| wanted.holds(number, protocol))
                 })
         };
+        let exposed = |wanted: &Ports| has_ports && open(wanted);
         (self.published.is_empty() || self.published.iter().any(published))
             && (self.exposed.is_empty() || self.exposed.iter().any(exposed))
     }
@@ -238,7 +239,8 @@ mod tests {
         let store = Store::open(dir.path().to_owned());
         let mut web = sample::container("web", "2026-01-01T00:00:01Z", Status::Running);
         web.record.options.labels.insert("tier".into(), "front".into());
-        web.record.options.ports = crate::spec::port::parse_publish("8080:80").unwrap();
+        web.state.ports = crate::spec::port::parse_publish("8080:80").unwrap();
+        web.record.options.exposed_ports = vec!["54/udp".into()];
         web.record.options.network = NetworkMode::None;
         let mut db = sample::container("db", "2026-01-01T00:00:02Z", Status::Exited);
         db.state.exit_code = 3;
@@ -273,7 +275,9 @@ mod tests {
             (&["publish=8080/sctp"], &[]),
             (&["is-task=false", "name=db"], &["db"]),
             (&["expose=80"], &["web"]),
-            (&["expose=53/udp"], &["db"]),
+            (&["expose=54/udp"], &["web"]),
+            // It does not run.
+            (&["expose=53/udp"], &[]),
             (&["is-task=true"], &[]),
         ];
         for (typed, expected) in cases {
