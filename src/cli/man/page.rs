@@ -186,7 +186,7 @@ fn of_verb(verb: &Verb, flags: &clap::Command) -> Page {
         if number > 0 {
             roff.line(".br");
         }
-        roff.line(&format!("\\fBcoracle {}\\fR {}", escaped(form), escaped(first)).trim_end().to_owned());
+        roff.line(format!("\\fBcoracle {}\\fR {}", escaped(form), escaped(first)).trim_end());
     }
     for further in usage {
         roff.line(".br");

@@ -107,7 +107,6 @@ static TEXTS: &[Text] = &[
             ("coracle exec web cat /etc/hosts", "One command."),
         ],
         see: &["run", "attach", "top"],
-        ..NONE
     },
     Text {
         verb: "attach",
@@ -216,7 +215,6 @@ static TEXTS: &[Text] = &[
             ("coracle inspect --type image redis", "An image, even if a container is called so."),
         ],
         see: &["container inspect", "image inspect", "network inspect"],
-        ..NONE
     },
     Text {
         verb: "container inspect",

@@ -65,6 +65,8 @@ struct Wanted<'a> {
     ancestors: Vec<(String, Option<Image>)>,
     published: Vec<Ports>,
     exposed: Vec<Ports>,
+    /// Whether the tasks of a swarm are meant, of which there are none.
+    tasks: Option<bool>,
 }
 
 /// A regular expression, or a text where it is none.
@@ -84,7 +86,8 @@ impl Pattern {
 struct Ports {
     first: u16,
     last: u16,
-    protocol: Protocol,
+    /// `None` is one that no container here has.
+    protocol: Option<Protocol>,
 }
 
 impl Ports {
@@ -96,9 +99,10 @@ impl Ports {
         };
         let (range, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
         let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            _ => return Err(wrong("the protocol is tcp or udp")),
+            "tcp" => Some(Protocol::Tcp),
+            "udp" => Some(Protocol::Udp),
+            "sctp" => None,
+            _ => return Err(wrong("the protocol is tcp, udp or sctp")),
         };
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let port = |text: &str| text.parse().map_err(|_| wrong("a port is a number up to 65535"));
@@ -106,7 +110,7 @@ impl Ports {
     }
 
     fn holds(&self, port: u16, protocol: Protocol) -> bool {
-        self.protocol == protocol && (self.first..=self.last).contains(&port)
+        self.protocol == Some(protocol) && (self.first..=self.last).contains(&port)
     }
 }
 
@@ -146,6 +150,7 @@ impl<'a> Wanted<'a> {
             ancestors: filters.values("ancestor").iter().map(ancestor).collect(),
             published: ports("publish")?,
             exposed: ports("expose")?,
+            tasks: filters.boolean("is-task")?,
         })
     }
 
@@ -165,7 +170,7 @@ impl<'a> Wanted<'a> {
             && self.since.as_ref().is_none_or(|moment| record.created > *moment)
             && filters.labels("label", &record.options.labels)
             && filters.admits("network", |network| network == network_name(&record.options.network))
-            && matches!(filters.boolean("is-task"), Ok(None | Some(false)))
+            && self.tasks != Some(true)
             && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
             && filters.admits("health", |wanted| wanted == health)
             && filters.admits("volume", |volume| self.has_volume(container, volume))
@@ -178,21 +183,22 @@ impl<'a> Wanted<'a> {
         container.record.options.binds.iter().any(|bind| bind.source == path || bind.target == path)
     }
 
+    /// As docker: only what runs has ports; the host's side counts for `publish`, the container's for `expose`.
     fn admits_ports(&self, container: &Container) -> bool {
-        let options = &container.record.options;
-        let bound = &container.state.ports;
-        // As docker: the host's side for `publish`, the container's for `expose`.
+        let (options, state) = (&container.record.options, &container.state);
+        let has_ports = container.is_running() && !matches!(state.network.as_str(), "none" | "host");
         let published = |wanted: &Ports| {
-            options.ports.iter().chain(bound).any(|port| wanted.holds(port.host_port, port.protocol))
+            has_ports && state.ports.iter().any(|port| wanted.holds(port.host_port, port.protocol))
         };
-        let exposed = |wanted: &Ports| {
-            options.ports.iter().any(|port| wanted.holds(port.container_port, port.protocol))
+        let open = |wanted: &Ports| {
+            state.ports.iter().any(|port| wanted.holds(port.container_port, port.protocol))
                 || options.exposed_ports.iter().any(|port| {
                     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
                     let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
                     number.parse().is_ok_and(|number| wanted.holds(number, protocol))
                 })
         };
+        let exposed = |wanted: &Ports| has_ports && open(wanted);
         (self.published.is_empty() || self.published.iter().any(published))
             && (self.exposed.is_empty() || self.exposed.iter().any(exposed))
     }
@@ -237,7 +243,8 @@ mod tests {
         let store = Store::open(dir.path().to_owned());
         let mut web = sample::container("web", "2026-01-01T00:00:01Z", Status::Running);
         web.record.options.labels.insert("tier".into(), "front".into());
-        web.record.options.ports = crate::spec::port::parse_publish("8080:80").unwrap();
+        web.state.ports = crate::spec::port::parse_publish("8080:80").unwrap();
+        web.record.options.exposed_ports = vec!["54/udp".into()];
         web.record.options.network = NetworkMode::None;
         let mut db = sample::container("db", "2026-01-01T00:00:02Z", Status::Exited);
         db.state.exit_code = 3;
@@ -272,8 +279,12 @@ mod tests {
             (&["publish=8080"], &["web"]),
             (&["publish=8000-8090/tcp"], &["web"]),
             (&["publish=80"], &[]),
+            (&["publish=8080/sctp"], &[]),
+            (&["is-task=false", "name=db"], &["db"]),
             (&["expose=80"], &["web"]),
-            (&["expose=53/udp"], &["db"]),
+            (&["expose=54/udp"], &["web"]),
+            // It does not run.
+            (&["expose=53/udp"], &[]),
             (&["is-task=true"], &[]),
             (&["health=healthy"], &["web"]),
             (&["health=none"], &["db", "web2"]),
@@ -293,6 +304,7 @@ mod tests {
         assert!(chosen(&["exited=x"]).unwrap_err().contains("invalid filter 'exited=x'"));
         assert_eq!(chosen(&["before=nobody"]).unwrap_err(), "No such container: nobody");
         assert_eq!(chosen(&["nope=1"]).unwrap_err(), "invalid filter 'nope'");
-        assert!(chosen(&["publish=80/sctp"]).is_err());
+        assert!(chosen(&["publish=80/x"]).is_err());
+        assert_eq!(chosen(&["is-task=x"]).unwrap_err(), "invalid filter 'is-task=[x]'");
     }
 }
