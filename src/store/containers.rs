@@ -62,10 +62,6 @@ pub enum Error {
     Delete(#[source] layers::Error),
 }
 
-/// From so many containers on several threads read them, and at most so many.
-const MANY: usize = 128;
-const READERS: usize = 4;
-
 impl Store {
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
         self.layout.containers().join(id.as_str())
@@ -100,7 +96,7 @@ impl Store {
         self.read_all(|place| place.has("state.json"))
     }
 
-    fn read_all(&self, is_meant: impl Fn(&Place<'_>) -> bool + Sync) -> Result<Vec<Container>, Error> {
+    fn read_all(&self, is_meant: impl Fn(&Place<'_>) -> bool) -> Result<Vec<Container>, Error> {
         let ids = self.container_ids()?;
         // Opened once: with many containers the way to it is what takes time.
         let Ok(all) = File::open(self.layout.containers()) else { return Ok(Vec::new()) };
@@ -109,16 +105,7 @@ impl Store {
             // One that vanishes meanwhile or whose record is damaged must not hide the others.
             if is_meant(&place) { read_container(&place, id).ok() } else { None }
         };
-        let read_some = |ids: &[ContainerId]| ids.iter().filter_map(&read).collect::<Vec<_>>();
-        if ids.len() < MANY {
-            return Ok(read_some(&ids));
-        }
-        let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
-        let parts = ids.chunks(ids.len().div_ceil(readers));
-        Ok(std::thread::scope(|scope| {
-            let readers: Vec<_> = parts.map(|part| scope.spawn(|| read_some(part))).collect();
-            readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
-        }))
+        Ok(ids.iter().filter_map(read).collect())
     }
 
     /// Reads one container.
