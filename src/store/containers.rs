@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::fcntl::{AtFlags, FcntlArg, Flock, FlockArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -206,8 +206,11 @@ impl Store {
     /// Removes a claim of a name if it still is the one that is meant. One at a time: of two, the slower would
     /// remove what a third has just claimed.
     fn remove_claim(&self, name: &str, is_meant: impl FnOnce(&str) -> bool) -> Result<(), Error> {
-        let _lock = Lock::exclusive(&self.layout.root().join("names.lock"))?;
-        let path = self.names_dir().join(name);
+        let names = self.names_dir();
+        let directory = File::open(&names).at("open", &names)?;
+        // Where directories cannot be locked, on network file systems, looking at the claim has to do.
+        let _lock = Flock::lock(directory, FlockArg::LockExclusive).ok();
+        let path = names.join(name);
         match std::fs::read_to_string(&path) {
             Ok(claim) if is_meant(&claim) => Ok(std::fs::remove_file(&path).at("remove", &path)?),
             _ => Ok(()),

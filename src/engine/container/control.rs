@@ -117,7 +117,9 @@ pub(super) fn hold_ended(engine: &Engine, id: &ContainerId, force: bool) -> Resu
     loop {
         match engine.store.hold_container(id) {
             Err(containers::Error::Busy(_)) if Instant::now() < until => match runs(engine, id)? {
-                true if force => drop(ask(engine, id, &Request::Stop { signal: libc::SIGKILL, timeout: 0 })?),
+                true if force => {
+                    ask(engine, id, &Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
+                }
                 true => return Err(Error::Runs(id.short().to_owned())),
                 false => std::thread::sleep(STEP),
             },
