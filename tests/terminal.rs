@@ -215,3 +215,23 @@ fn start_attaches_a_terminal() {
     shell.type_text("exit 5\n");
     assert_eq!(shell.finish(), 5);
 }
+
+#[test]
+fn a_full_screen_program_sees_the_new_size() {
+    let env = Env::with_tiny();
+    env.coracle(["run", "-d", "--name", "c2", "tiny", "sleep", "1000"]).success();
+    // Of `run`, and of what `exec` adds.
+    for words in
+        [&["run", "-it", "--name", "c1", "tiny", "vi", "/text"][..], &["exec", "-it", "c2", "vi", "/text"]]
+    {
+        let mut editor = env.terminal(words);
+        // The last line of the screen is vi's own.
+        editor.expect("\u{1b}[24;1H");
+        for rows in [40, 12] {
+            editor.resize(rows, 100);
+            editor.expect(&format!("\u{1b}[{rows};1H"));
+        }
+        editor.type_text(":q!\n");
+        assert_eq!(editor.finish(), 0);
+    }
+}

@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 
 use super::held::Held;
 use super::lock::Lock;
@@ -86,10 +86,6 @@ pub enum Error {
     Delete(#[source] layers::Error),
 }
 
-/// From so many containers on several threads read them, and at most so many.
-const MANY: usize = 128;
-const READERS: usize = 4;
-
 impl Store {
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
         self.layout.containers().join(id.as_str())
@@ -124,7 +120,7 @@ impl Store {
         self.read_all(|place| place.has("state.json"))
     }
 
-    fn read_all(&self, is_meant: impl Fn(&Place<'_>) -> bool + Sync) -> Result<Vec<Container>, Error> {
+    fn read_all(&self, is_meant: impl Fn(&Place<'_>) -> bool) -> Result<Vec<Container>, Error> {
         let ids = self.container_ids()?;
         // Opened once: with many containers the way to it is what takes time.
         let Ok(all) = File::open(self.layout.containers()) else { return Ok(Vec::new()) };
@@ -133,16 +129,7 @@ impl Store {
             // One that vanishes meanwhile or whose record is damaged must not hide the others.
             if is_meant(&place) { read_container(&place, id).ok() } else { None }
         };
-        let read_some = |ids: &[ContainerId]| ids.iter().filter_map(&read).collect::<Vec<_>>();
-        if ids.len() < MANY {
-            return Ok(read_some(&ids));
-        }
-        let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
-        let parts = ids.chunks(ids.len().div_ceil(readers));
-        Ok(std::thread::scope(|scope| {
-            let readers: Vec<_> = parts.map(|part| scope.spawn(|| read_some(part))).collect();
-            readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
-        }))
+        Ok(ids.iter().filter_map(read).collect())
     }
 
     /// Reads one container.
@@ -243,8 +230,11 @@ impl Store {
     /// Removes a claim of a name if it still is the one that is meant. One at a time: of two, the slower would
     /// remove what a third has just claimed.
     fn remove_claim(&self, name: &str, is_meant: impl FnOnce(&str) -> bool) -> Result<(), Error> {
-        let _lock = Lock::exclusive(&self.layout.root().join("names.lock"))?;
-        let path = self.names_dir().join(name);
+        let names = self.names_dir();
+        let directory = File::open(&names).at("open", &names)?;
+        // Where directories cannot be locked, on network file systems, looking at the claim has to do.
+        let _lock = Flock::lock(directory, FlockArg::LockExclusive).ok();
+        let path = names.join(name);
         match std::fs::read_to_string(&path) {
             Ok(claim) if is_meant(&claim) => Ok(std::fs::remove_file(&path).at("remove", &path)?),
             _ => Ok(()),

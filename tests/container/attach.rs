@@ -121,6 +121,41 @@ fn the_keys_can_be_chosen() {
 }
 
 #[test]
+fn configured_keys_leave_every_kind_of_terminal() {
+    let env = Env::with_tiny();
+    let folder = env.folder("home/.docker", 0o755);
+    fs::write(folder.join("config.json"), r#"{"detachKeys":"ctrl-x,x"}"#).unwrap();
+    let lines: [(&[&str], i32); 4] = [
+        (&["run", "-it", "--name", "c1", "tiny"], 0),
+        (&["start", "-ai", "c1"], 0),
+        (&["attach", "c1"], 1),
+        (&["exec", "-it", "c1", "sh"], 1),
+    ];
+    for (words, code) in lines {
+        let mut shell = env.terminal(words);
+        shell.type_text("echo up$((1+1))\n");
+        shell.expect("up2\r\n");
+        // Ctrl-C is the program's.
+        shell.type_text("sleep 100; echo over\n");
+        shell.expect("over\r\n");
+        std::thread::sleep(Duration::from_millis(300));
+        shell.type_text("\u{3}");
+        shell.expect(PROMPT);
+        shell.type_text("\u{18}");
+        std::thread::sleep(Duration::from_millis(100));
+        shell.type_text("x");
+        assert_eq!(shell.finish(), code, "{words:?}: {}", shell.screen());
+        assert!(shell.is_set("icanon"));
+        assert_eq!(env.status("c1"), "running");
+    }
+    // The command line goes before the file.
+    let mut shell = env.terminal(["exec", "-it", "--detach-keys", "ctrl-a", "c1", "sh"]);
+    shell.expect(PROMPT);
+    shell.type_text("\u{1}");
+    assert_eq!(shell.finish(), 1);
+}
+
+#[test]
 fn only_a_running_container_can_be_attached_to() {
     let env = Env::with_tiny();
     env.coracle(["create", "-it", "--name", "c1", "tiny"]).success();
