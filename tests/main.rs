@@ -18,6 +18,7 @@ mod container {
     mod logs;
     mod pause;
     mod port;
+    mod prune;
     mod ps;
     mod rename;
     mod restart;
@@ -40,20 +41,32 @@ mod image {
     mod rmi;
     mod tag;
 }
+mod network {
+    mod inspect;
+    mod ls;
+}
 mod option {
     mod command;
     mod env;
+    mod health;
     mod mount;
     mod name;
     mod network;
     mod publish;
+    mod restart;
     mod security;
     mod user;
 }
 mod system {
+    mod completion;
     mod events;
+    mod help;
     mod info;
+    mod man;
     mod version;
+}
+mod volume {
+    mod ls;
 }
 
 mod bad_input;
@@ -63,6 +76,7 @@ mod delegated;
 mod full_disk;
 mod hostile;
 mod isolation;
+mod kills;
 mod log;
 mod missing_tools;
 mod oracle;

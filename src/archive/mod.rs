@@ -1,6 +1,6 @@
 //! Archives: tar streams into directory trees and back, as layers (unpack) and as they are (pack, extract).
 //!
-//! Runs in the id worker (unpack, rebuild, remove), in the files worker (pack, extract) and in the client
+//! Runs in the id worker (unpack, rebuild, remove, measure), in the files worker (pack, extract) and in the client
 //! (decompression, its own side of `cp`). Nothing
 //! here knows where the store keeps things: callers hand in directory descriptors.
 
@@ -9,6 +9,7 @@ pub mod compress;
 mod entry;
 pub mod extract;
 mod input;
+pub mod measure;
 mod members;
 pub mod pack;
 pub mod remove;

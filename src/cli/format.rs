@@ -59,6 +59,11 @@ impl Format {
         }
     }
 
+    /// As [`Format::new`]; `raw` is the template that docker calls so: a field a line.
+    pub fn or_raw(text: Option<&str>, raw: &str) -> Format {
+        Format::new(if text == Some("raw") { Some(raw) } else { text })
+    }
+
     /// Whether a template names that field, for what costs time to find out.
     pub fn names(&self, field: &str) -> bool {
         match self {

@@ -23,6 +23,20 @@ pub fn verb(path: &str, verb: &Verb, command: &clap::Command) -> String {
 
 /// The flags, sorted by their long names: `  -a, --all   Show all containers`.
 fn options(command: &clap::Command) -> String {
+    let rows = rows(command);
+    let width = rows.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0) + 3;
+    let mut text = String::new();
+    for (heading, about) in rows {
+        for (i, line) in wrapped(&about, COLUMNS.saturating_sub(width)).iter().enumerate() {
+            let heading = if i == 0 { heading.as_str() } else { "" };
+            let _ = writeln!(text, "{heading:width$}{line}");
+        }
+    }
+    text
+}
+
+/// `  -a, --all` and `Show all containers` of each flag that is shown.
+pub fn rows(command: &clap::Command) -> Vec<(String, String)> {
     let hidden = |arg: &clap::Arg| arg.get_long().is_none_or(|l| l == "help" && arg.get_short().is_some());
     let mut rows: Vec<(&str, String, String)> = command
         .get_arguments()
@@ -30,15 +44,7 @@ fn options(command: &clap::Command) -> String {
         .map(|arg| (arg.get_long().unwrap_or_default(), heading(arg), about(arg)))
         .collect();
     rows.sort();
-    let width = rows.iter().map(|(_, heading, _)| heading.len()).max().unwrap_or(0) + 3;
-    let mut text = String::new();
-    for (_, heading, about) in rows {
-        for (i, line) in wrapped(&about, COLUMNS.saturating_sub(width)).iter().enumerate() {
-            let heading = if i == 0 { heading.as_str() } else { "" };
-            let _ = writeln!(text, "{heading:width$}{line}");
-        }
-    }
-    text
+    rows.into_iter().map(|(_, heading, about)| (heading, about)).collect()
 }
 
 fn heading(arg: &clap::Arg) -> String {
@@ -57,7 +63,7 @@ fn about(arg: &clap::Arg) -> String {
 }
 
 /// Breaks a text at spaces so that no line is longer than `width`, if its words allow it.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("it starts with one line");
@@ -77,12 +83,16 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 /// The help of a noun: what can be done to a container, an image, the system.
 pub fn noun(noun: &str, about: &str, verbs: &[&Verb]) -> String {
     let mut text = format!("Usage:  coracle {noun} COMMAND\n\n{about}\n\nCommands:\n");
-    let mut rows: Vec<(&str, &str)> =
-        verbs.iter().filter_map(|v| Some((short_form(v, noun)?, v.about))).collect();
-    rows.sort();
-    list(&mut text, &rows);
+    list(&mut text, &rows_of(noun, verbs));
     let _ = write!(text, "\nRun 'coracle {noun} COMMAND --help' for more information on a command.\n");
     text
+}
+
+/// What follows a noun, by name, and what it does.
+pub fn rows_of<'v>(noun: &str, verbs: &[&'v Verb]) -> Vec<(&'v str, &'v str)> {
+    let mut rows: Vec<_> = verbs.iter().filter_map(|v| Some((short_form(v, noun)?, v.about))).collect();
+    rows.sort_unstable();
+    rows
 }
 
 /// The word after the noun in the first form that has it.
@@ -101,17 +111,20 @@ pub fn program(common: &[&str], nouns: &[(&str, &str)], verbs: &[&Verb]) -> Stri
     text.push_str("\nManagement Commands:\n");
     list(&mut text, nouns);
     text.push_str("\nCommands:\n");
-    let mut rows: Vec<(&str, &str)> = verbs
-        .iter()
-        .filter_map(|v| Some((*v.forms.iter().find(|form| !form.contains(' '))?, v.about)))
-        .filter(|(name, _)| !common.contains(name))
-        .collect();
-    rows.sort();
-    list(&mut text, &rows);
+    list(&mut text, &further(common, verbs));
     text.push_str(
         "\nGlobal Options:\n  -v, --version   Print version information and quit\n\nRun 'coracle COMMAND --help' for more information on a command.\n",
     );
     text
+}
+
+/// The verbs without a noun that are not among the common ones.
+pub fn further<'v>(common: &[&str], verbs: &[&'v Verb]) -> Vec<(&'v str, &'v str)> {
+    let short = |verb: &&'v Verb| Some((*verb.forms.iter().find(|form| !form.contains(' '))?, verb.about));
+    let mut rows: Vec<_> =
+        verbs.iter().filter_map(short).filter(|(name, _)| !common.contains(name)).collect();
+    rows.sort_unstable();
+    rows
 }
 
 fn list(text: &mut String, rows: &[(&str, &str)]) {

@@ -9,7 +9,7 @@ use super::error::CommandError;
 use super::template::{Error as TemplateError, Template};
 use super::{Command, Context};
 use crate::engine::container::inspect::{Inspected, describe};
-use crate::engine::image;
+use crate::engine::{image, network};
 use crate::store::containers;
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub struct Args {
     /// Show how much each container takes
     #[arg(short, long)]
     size: bool,
-    /// Look among these only ("container", "image")
+    /// Look among these only ("container", "image", "network", "volume")
     #[arg(long = "type", value_name = "string")]
     kind: Option<String>,
 }
@@ -28,7 +28,7 @@ pub struct Args {
 impl Command for Args {
     const VERB: Verb = Verb {
         forms: &["inspect"],
-        about: "Show everything about containers and images",
+        about: "Show everything about containers, images and networks",
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
         arity: Arity::AtLeast(1),
         ..Verb::PLAIN
@@ -36,19 +36,7 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { format, size, kind } = self;
-        let kind = match kind.as_deref() {
-            None => None,
-            Some("container") => Some(Kind::Container),
-            Some("image") => Some(Kind::Image),
-            Some(known @ ("network" | "volume")) => {
-                return Err(CommandError::usage_text(format!("--type {known} is not supported yet")));
-            }
-            Some(other) => {
-                return Err(CommandError::failure_text(format!(
-                    "unknown type: {other:?}: must be one of \"container\", \"image\""
-                )));
-            }
-        };
+        let kind = kind.map(|kind| Kind::named(&kind)).transpose()?;
         inspect(&words, &Request { kind, size, format }, context)
     }
 }
@@ -58,6 +46,42 @@ impl Command for Args {
 pub enum Kind {
     Container,
     Image,
+    Network,
+    Volume,
+}
+
+impl Kind {
+    /// docker's order of looking.
+    const ALL: [Kind; 4] = [Kind::Container, Kind::Image, Kind::Network, Kind::Volume];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Container => "container",
+            Kind::Image => "image",
+            Kind::Network => "network",
+            Kind::Volume => "volume",
+        }
+    }
+
+    fn named(text: &str) -> Result<Kind, CommandError> {
+        if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == text) {
+            return Ok(kind);
+        }
+        Err(match text {
+            "config" | "node" | "plugin" | "secret" | "service" | "task" => {
+                CommandError::usage_text(format!("--type {text} is not supported yet"))
+            }
+            _ => {
+                let what = match text {
+                    "" => "type is empty".to_owned(),
+                    text => format!("unknown type: {text:?}"),
+                };
+                CommandError::failure_text(format!(
+                    "{what}: must be one of \"container\", \"image\", \"network\", \"volume\""
+                ))
+            }
+        })
+    }
 }
 
 /// One thing that was found.
@@ -66,6 +90,7 @@ pub enum Kind {
 enum Found {
     Container(Box<Inspected>),
     Image(Box<image::inspect::Inspected>),
+    Network(Box<network::inspect::Inspected>),
 }
 
 /// What to look for and how to show it.
@@ -131,28 +156,57 @@ pub fn inspect(names: &[String], request: &Request, context: &Context) -> Result
     if failures.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(CommandError::reported(1)) }
 }
 
-/// Containers come first, as in docker.
-fn find(name: &str, kind: Option<Kind>, size: bool, context: &Context) -> Result<Found, CommandError> {
+/// What `key` is called: of one kind, or of the first that has it.
+fn find(key: &str, kind: Option<Kind>, size: bool, context: &Context) -> Result<Found, CommandError> {
+    if let Some(kind) = kind {
+        return look(key, kind, size, context)?.map_err(|missing| CommandError::failure_text(missing.0));
+    }
+    for kind in Kind::ALL {
+        if let Ok(found) = look(key, kind, size, context)? {
+            return Ok(found);
+        }
+    }
+    Err(CommandError::failure_text(format!("No such object: {key}")))
+}
+
+/// Nothing has the name; in docker's words for that kind.
+struct Missing(String);
+
+fn look(
+    key: &str,
+    kind: Kind,
+    size: bool,
+    context: &Context,
+) -> Result<Result<Found, Missing>, CommandError> {
     let engine = context.engine()?;
-    if kind != Some(Kind::Image) {
-        match engine.store.find_container(name) {
+    let found = match kind {
+        Kind::Container => match engine.store.find_container(key) {
             Ok(container) => {
                 let sizes = size.then(|| engine.sizes(&container)).transpose();
                 let sizes = sizes.map_err(CommandError::failure)?;
                 let places = engine.places(&container);
-                return Ok(Found::Container(Box::new(describe(&container, &places, sizes))));
+                return Ok(Ok(Found::Container(Box::new(describe(&container, &places, sizes)))));
             }
-            Err(containers::Error::NoSuch(_)) if kind.is_none() => {}
+            Err(error @ containers::Error::NoSuch(_)) => Err(Missing(error.to_string())),
             Err(error) => return Err(CommandError::failure(error)),
-        }
+        },
+        Kind::Image => match image::inspect::inspect(&engine.store, key, engine.driver()) {
+            Ok(image) => Ok(Found::Image(Box::new(image))),
+            Err(error @ image::Error::NoSuch(_)) => Err(Missing(error.to_string())),
+            Err(error) => return Err(CommandError::failure(error)),
+        },
+        Kind::Network => match network::inspect::inspect(engine, key) {
+            Ok(network) => Ok(Found::Network(Box::new(network))),
+            Err(error @ network::inspect::Error::NoSuch(_)) => Err(Missing(error.to_string())),
+            Err(error) => return Err(CommandError::failure(error)),
+        },
+        // There are none yet.
+        Kind::Volume => Err(Missing(format!("get {key}: no such volume"))),
+    };
+    if size && found.is_ok() {
+        context.ui.warning(&format!("--size ignored for {}", kind.name()));
     }
-    match image::inspect::inspect(&engine.store, name, engine.driver()) {
-        Ok(image) => Ok(Found::Image(Box::new(image))),
-        Err(image::Error::NoSuch(_)) if kind.is_none() => {
-            Err(CommandError::failure_text(format!("No such object: {name}")))
-        }
-        Err(error) => Err(CommandError::failure(error)),
-    }
+    Ok(found)
 }
 
 fn json(value: &impl Serialize) -> Result<serde_json::Value, CommandError> {

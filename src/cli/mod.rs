@@ -5,6 +5,7 @@
 
 mod args;
 mod client_config;
+mod completion;
 mod container;
 mod error;
 mod format;
@@ -12,6 +13,8 @@ mod help;
 mod human;
 mod image;
 mod inspect;
+mod man;
+mod network;
 mod ports;
 mod progress;
 mod system;
@@ -19,6 +22,7 @@ mod targets;
 mod template;
 mod time;
 mod ui;
+mod volume;
 mod words;
 
 use std::cell::OnceCell;
@@ -66,6 +70,11 @@ impl Context {
 /// Runs a command line without the program's name and tells the exit code.
 pub fn main(argv: &[OsString]) -> ExitCode {
     let context = Context { ui: Ui, engine: OnceCell::new(), client: OnceCell::new() };
+    match argv.first().and_then(|word| word.to_str()) {
+        Some(completion::EXPLAINED) => return completion::answer::print(&argv[1..], true, &context),
+        Some(completion::PLAIN) => return completion::answer::print(&argv[1..], false, &context),
+        _ => {}
+    }
     match words::find(argv) {
         Found::Verb { entry, path, rest } => (entry.call)(&path, rest, &context),
         Found::Text(text) => told(context.ui.print(&text)),

@@ -166,7 +166,8 @@ fn heading_functions(template: gotmpl::Template) -> gotmpl::Template {
     for name in ["json", "lower", "upper", "title", "truncate", "pad"] {
         template = template.func(name, |args| argument(args, 0));
     }
-    template
+    // A column of a label is headed by its key.
+    template.func("label", |args| argument(args, 1))
 }
 
 fn shared_functions(template: gotmpl::Template) -> gotmpl::Template {

@@ -1,8 +1,10 @@
 //! Moments as `--since` and `--until` take them. Pure.
 
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
+
+use crate::spec::duration;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
@@ -23,10 +25,33 @@ pub fn moment(text: &str, now: Timestamp, local: &TimeZone) -> Result<Timestamp,
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }
+    let (date, offset) = split_offset(text);
+    let zone = offset.map_or_else(|| local.clone(), TimeZone::fixed);
+    civil(date).and_then(|civil| zone.to_timestamp(civil).ok()).ok_or_else(invalid)
+}
+
+/// The zone at a moment's end: `Z`, `+02:00`, `-05:30`. A dash before the `T` is one of the date's.
+fn split_offset(text: &str) -> (&str, Option<Offset>) {
     if let Some(date) = text.strip_suffix('Z') {
-        return civil(date).and_then(|civil| TimeZone::UTC.to_timestamp(civil).ok()).ok_or_else(invalid);
+        return (date, Some(Offset::UTC));
     }
-    civil(text).and_then(|civil| local.to_timestamp(civil).ok()).ok_or_else(invalid)
+    let Some(at) = text.len().checked_sub("+00:00".len()).filter(|at| text.is_char_boundary(*at)) else {
+        return (text, None);
+    };
+    let (date, end) = text.split_at(at);
+    let sign = match end.as_bytes()[0] {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return (text, None),
+    };
+    let minutes = end[1..].split_once(':').and_then(|(hours, minutes)| {
+        Some(
+            hours.parse::<i32>().ok().filter(|h| *h < 24)? * 60
+                + minutes.parse::<i32>().ok().filter(|m| *m < 60)?,
+        )
+    });
+    let offset = minutes.and_then(|minutes| Offset::from_seconds(sign * minutes * 60).ok());
+    if offset.is_some() { (date, offset) } else { (text, None) }
 }
 
 /// A date, a date and an hour, or more: `2026-01-31`, `2026-01-31T12`, `2026-01-31T12:30`.
@@ -38,56 +63,16 @@ fn civil(text: &str) -> Option<DateTime> {
 fn unix(text: &str) -> Option<Timestamp> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if !digits(seconds.strip_prefix('-').unwrap_or(seconds)) || !digits(fraction) || fraction.len() > 9 {
+    if !digits(seconds) || !digits(fraction) {
         return None;
     }
-    Timestamp::new(seconds.parse().ok()?, format!("{fraction:0<9}").parse().ok()?).ok()
+    let nanoseconds = format!("{fraction:0<9}");
+    Timestamp::new(seconds.parse().ok()?, nanoseconds[..9].parse().ok()?).ok()
 }
 
-/// Go's `time.ParseDuration`: `1h30m`, `1.5s`, `-2m`, `100ms`, `0`.
-pub fn go_duration(text: &str) -> Option<SignedDuration> {
-    let (negative, mut rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Some(SignedDuration::ZERO);
-    }
-    let mut total = 0_i128;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(number_end);
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        total += nanoseconds(number, unit)?;
-        rest = after;
-    }
-    let total = i64::try_from(if negative { -total } else { total }).ok()?;
-    Some(SignedDuration::from_nanos(total))
-}
-
-/// A number with an optional fraction of a unit, rounded down to nanoseconds.
-fn nanoseconds(number: &str, unit: &str) -> Option<i128> {
-    let unit: i128 = match unit {
-        "ns" => 1,
-        "us" | "µs" | "μs" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || whole.len() > 18 || fraction.len() > 18 {
-        return None;
-    }
-    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i128>().ok() };
-    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
-    Some(digits(whole)? * unit + digits(fraction)? * unit / scale)
+/// A span as Go writes it: `1h30m`, `1.5s`, `-2m`, `100ms`, `0`.
+fn go_duration(text: &str) -> Option<SignedDuration> {
+    duration::parse(text).ok().map(SignedDuration::from_nanos)
 }
 
 #[cfg(test)]
@@ -110,6 +95,10 @@ mod tests {
             ("1136073845", "2006-01-01T00:04:05Z"),
             ("1136073845.000000001", "2006-01-01T00:04:05.000000001Z"),
             ("1136073845.5", "2006-01-01T00:04:05.5Z"),
+            ("1136073845.1234567899", "2006-01-01T00:04:05.123456789Z"),
+            ("2013-01-02+01:00", "2013-01-01T23:00:00Z"),
+            ("2013-01-02T13-05:30", "2013-01-02T18:30:00Z"),
+            ("2013-01-02T13:23+01:00", "2013-01-02T12:23:00Z"),
             ("0", "1970-01-01T00:00:00Z"),
             ("10m", "2026-06-15T11:50:00Z"),
             ("1h30m", "2026-06-15T10:30:00Z"),
@@ -123,19 +112,25 @@ mod tests {
 
     #[test]
     fn what_is_no_moment() {
-        for text in ["", "x", "10", "2013-13-01", "2013-01-02T", "10 m", "1h30", ".s", "h", "--1s", "1.2.3"] {
+        for text in [
+            "",
+            "x",
+            "10",
+            "-1",
+            "2013-13-01",
+            "2013-01-02+99:00",
+            "é+00:00",
+            "2013-01-02T",
+            "10 m",
+            "1h30",
+            ".s",
+            "h",
+            "--1s",
+            "1.2.3",
+        ] {
             let result = moment(text, Timestamp::UNIX_EPOCH, &TimeZone::UTC);
             // A number alone is seconds since 1970.
             assert_eq!(result.is_err(), text != "10", "{text}: {result:?}");
         }
-    }
-
-    #[test]
-    fn go_durations() {
-        assert_eq!(go_duration("2h45m"), Some(SignedDuration::from_secs(9900)));
-        assert_eq!(go_duration("1µs"), Some(SignedDuration::from_micros(1)));
-        assert_eq!(go_duration("0"), Some(SignedDuration::ZERO));
-        assert_eq!(go_duration("1d"), None);
-        assert_eq!(go_duration("99999999999999999999h"), None);
     }
 }

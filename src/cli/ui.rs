@@ -1,6 +1,6 @@
 //! The only place that prints: results on stdout, everything else on stderr. Runs in the client.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use super::error::CommandError;
 
@@ -26,6 +26,15 @@ impl Ui {
     pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), CommandError> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(CommandError::output)
+    }
+
+    /// Asks before something is lost. Only `y` is a yes, as in docker.
+    pub fn confirmed(&self, question: &str) -> Result<bool, CommandError> {
+        self.print(&format!("{question} [y/N] "))?;
+        let mut answer = String::new();
+        // Who cannot be asked has not agreed.
+        let read = io::stdin().lock().read_line(&mut answer).is_ok();
+        Ok(read && answer.trim().eq_ignore_ascii_case("y"))
     }
 
     /// One message for the user on stderr. There is nobody to tell when that fails.

@@ -4,19 +4,22 @@ use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use super::args::Verb;
-use super::{Command, Context, call, container, help, image, inspect, system};
+use super::{Command, Context, args, call, completion, container, help, image, inspect, man, network};
+use super::{system, volume};
 
 /// One row of the table.
 pub struct Entry {
     pub verb: Verb,
     pub call: fn(&str, &[OsString], &Context) -> ExitCode,
+    /// The verb's flags, described.
+    pub flags: fn() -> clap::Command,
 }
 
 const fn entry<C: Command>() -> Entry {
-    Entry { verb: C::VERB, call: call::<C> }
+    Entry { verb: C::VERB, call: call::<C>, flags: || args::command::<C>(&C::VERB) }
 }
 
-static ENTRIES: [Entry; 32] = [
+pub static ENTRIES: &[Entry] = &[
     entry::<container::run::Args>(),
     entry::<container::exec::Args>(),
     entry::<container::attach::Args>(),
@@ -35,6 +38,7 @@ static ENTRIES: [Entry; 32] = [
     entry::<container::cp::Args>(),
     entry::<container::diff::Args>(),
     entry::<container::port::Args>(),
+    entry::<container::prune::Args>(),
     entry::<container::rename::Args>(),
     entry::<container::top::Args>(),
     entry::<container::stats::Args>(),
@@ -45,46 +49,68 @@ static ENTRIES: [Entry; 32] = [
     entry::<image::tag::Args>(),
     entry::<image::import::Args>(),
     entry::<image::inspect::Args>(),
+    entry::<network::ls::Args>(),
+    entry::<network::inspect::Args>(),
+    entry::<volume::ls::Args>(),
+    entry::<volume::inspect::Args>(),
     entry::<inspect::Args>(),
     entry::<system::events::Args>(),
     entry::<system::version::Args>(),
     entry::<system::info::Args>(),
+    entry::<completion::bash::Args>(),
+    entry::<completion::fish::Args>(),
+    entry::<completion::zsh::Args>(),
+    entry::<man::Args>(),
 ];
 
-const NOUNS: [(&str, &str); 3] =
-    [("container", "Manage containers"), ("image", "Manage images"), ("system", "Manage coracle itself")];
+pub const NOUNS: [(&str, &str); 6] = [
+    ("completion", "Print the script that completes words in a shell"),
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("network", "Look at networks"),
+    ("system", "Manage coracle itself"),
+    ("volume", "Look at volumes"),
+];
 
-const COMMON: [&str; 6] = ["run", "exec", "ps", "pull", "images", "version"];
+pub const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
 
-/// docker's commands that do not exist here yet.
-const NOT_YET: [&str; 27] = [
-    "build",
-    "builder",
-    "buildx",
-    "checkpoint",
-    "commit",
-    "compose",
-    "config",
-    "context",
-    "export",
-    "history",
-    "load",
-    "login",
-    "logout",
-    "manifest",
-    "network",
-    "node",
-    "plugin",
-    "prune",
-    "push",
-    "save",
-    "search",
-    "secret",
-    "service",
-    "stack",
-    "swarm",
-    "trust",
-    "volume",
+/// docker's commands that do not exist here yet: the noun, and its verbs.
+const NOT_YET: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "build",
+            "builder",
+            "buildx",
+            "checkpoint",
+            "commit",
+            "compose",
+            "config",
+            "context",
+            "export",
+            "history",
+            "load",
+            "login",
+            "logout",
+            "manifest",
+            "node",
+            "plugin",
+            "push",
+            "save",
+            "search",
+            "secret",
+            "service",
+            "stack",
+            "swarm",
+            "trust",
+        ],
+    ),
+    ("completion", &["powershell"]),
+    ("container", &["commit", "export"]),
+    ("image", &["build", "history", "load", "prune", "push", "save"]),
+    ("network", &["connect", "create", "disconnect", "prune", "remove", "rm"]),
+    ("system", &["df", "dial-stdio", "prune"]),
+    ("volume", &["create", "prune", "remove", "rm", "update"]),
 ];
 
 /// What a command line asks for.
@@ -113,10 +139,11 @@ pub fn find(argv: &[OsString]) -> Found<'_> {
         Some("--help" | "-h") => Found::Text(program_help()),
         Some("-v" | "--version") => Found::Text(format!("coracle version {}\n", env!("CARGO_PKG_VERSION"))),
         Some("help") => help_on(&argv[1..]),
-        Some(flag) if flag.starts_with('-') => unknown_flag(flag),
+        Some(flag) if flag.starts_with('-') => unknown_flag(flag, ""),
         Some(noun) if NOUNS.iter().any(|(name, _)| *name == noun) => match word(1) {
             None if argv.len() == 1 => Found::Advice(noun_help(noun)),
             Some("--help" | "-h") => Found::Text(noun_help(noun)),
+            Some(flag) if flag.starts_with('-') => unknown_flag(flag, noun),
             _ => verb(&format!("{noun} {}", lossy(&argv[1])), &argv[2..], noun),
         },
         _ => verb(&lossy(&argv[0]), &argv[1..], ""),
@@ -128,11 +155,15 @@ fn lossy(word: &OsStr) -> String {
 }
 
 fn verb<'a>(form: &str, rest: &'a [OsString], noun: &str) -> Found<'a> {
-    if let Some(entry) = ENTRIES.iter().find(|entry| entry.verb.forms.contains(&form)) {
-        return Found::Verb { entry, path: format!("coracle {form}"), rest };
+    if let Some(entry) = entry_of(form) {
+        // As docker: by a further name, a verb still tells the noun's first one.
+        let prefix = format!("{noun} ");
+        let first = entry.verb.forms.iter().find(|first| !noun.is_empty() && first.starts_with(&prefix));
+        return Found::Verb { entry, path: format!("coracle {}", first.unwrap_or(&form)), rest };
     }
     let name = form.rsplit(' ').next().unwrap_or(form);
-    let message = if NOT_YET.contains(&name) {
+    let not_yet = NOT_YET.iter().any(|(of, verbs)| *of == noun && verbs.contains(&name));
+    let message = if not_yet {
         format!("coracle: '{form}' is not supported yet")
     } else if noun.is_empty() {
         format!("coracle: unknown command: coracle {form}\n\nRun 'coracle --help' for more information")
@@ -144,14 +175,16 @@ fn verb<'a>(form: &str, rest: &'a [OsString], noun: &str) -> Found<'a> {
     Found::Mistake { message, code: 1 }
 }
 
-fn unknown_flag(flag: &str) -> Found<'static> {
+fn unknown_flag(flag: &str, noun: &str) -> Found<'static> {
     let what = match flag.strip_prefix("--") {
         Some(_) => format!("unknown flag: {}", flag.split('=').next().unwrap_or(flag)),
         None => format!("unknown shorthand flag: '{}' in {flag}", flag.chars().nth(1).unwrap_or('-')),
     };
-    let message = format!(
-        "{what}\n\nUsage:  coracle [OPTIONS] COMMAND [ARG...]\n\nRun 'coracle --help' for more information"
-    );
+    let (usage, of) = match noun {
+        "" => ("coracle [OPTIONS] COMMAND [ARG...]".to_owned(), "coracle".to_owned()),
+        noun => (format!("coracle {noun}"), format!("coracle {noun}")),
+    };
+    let message = format!("{what}\n\nUsage:  {usage}\n\nRun '{of} --help' for more information");
     Found::Mistake { message, code: 125 }
 }
 
@@ -161,14 +194,21 @@ fn help_on(words: &[OsString]) -> Found<'_> {
     match find(words) {
         Found::Verb { entry, path, .. } => Found::Verb { entry, path, rest: &HELP[..] },
         Found::Mistake { .. } => {
-            let topic = words.iter().map(|word| lossy(word)).collect::<Vec<_>>().join(" ");
+            let of_noun = words[0].to_str().is_some_and(|word| NOUNS.iter().any(|(noun, _)| *noun == word));
+            let unknown = words.iter().skip(usize::from(of_noun)).map(|word| lossy(word));
+            let topic = unknown.collect::<Vec<_>>().join(" ");
             Found::Mistake { message: format!("unknown help topic: {topic}"), code: 1 }
         }
         Found::Advice(text) | Found::Text(text) => Found::Text(text),
     }
 }
 
-fn verbs() -> Vec<&'static Verb> {
+/// The verb that is typed so.
+pub fn entry_of(form: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.verb.forms.contains(&form))
+}
+
+pub fn verbs() -> Vec<&'static Verb> {
     ENTRIES.iter().map(|entry| &entry.verb).collect()
 }
 
@@ -202,9 +242,13 @@ mod tests {
 
     #[test]
     fn every_form_leads_to_its_verb() {
-        for entry in &ENTRIES {
+        for entry in ENTRIES {
             for form in entry.verb.forms {
-                assert_eq!(path(form), format!("coracle {form}|0"));
+                let told = path(form);
+                let (noun, verb) = form.split_once(' ').unwrap_or(("", form));
+                let first = entry.verb.forms.iter().find(|first| first.starts_with(&format!("{noun} ")));
+                let told_form = if noun.is_empty() { verb } else { first.unwrap() };
+                assert_eq!(told, format!("coracle {told_form}|0"));
             }
         }
     }
@@ -216,15 +260,25 @@ mod tests {
         let before = forms.len();
         forms.dedup();
         assert_eq!(forms.len(), before);
-        assert!(NOT_YET.iter().all(|word| !forms.contains(word)));
+        for (noun, words) in NOT_YET {
+            for word in *words {
+                assert!(!forms.contains(&format!("{noun} {word}").trim_start()), "{noun} {word}");
+            }
+        }
     }
 
     #[test]
     fn the_page_about_docker_names_every_missing_command() {
         let page = include_str!("../../docs/docker-compatibility.md");
-        let words: Vec<&str> = page.split(|c: char| c.is_whitespace() || "`.;".contains(c)).collect();
-        for word in NOT_YET {
-            assert!(words.contains(&word), "{word}");
+        let refused = page.split("## Refused by name").nth(1).unwrap().split("**Options of").next().unwrap();
+        for (noun, words) in NOT_YET {
+            let heading = format!("`{noun}`: `");
+            let list = if noun.is_empty() { refused } else { refused.split(&heading).nth(1).unwrap() };
+            let list = if noun.is_empty() { list } else { list.split('`').next().unwrap() };
+            let named: Vec<&str> = list.split(|c: char| c.is_whitespace() || "`.;".contains(c)).collect();
+            for word in *words {
+                assert!(named.contains(word), "{noun} {word}");
+            }
         }
     }
 
@@ -244,8 +298,16 @@ mod tests {
             ("container foo", "1 coracle: unknown command: coracle container foo"),
             ("save x", "1 coracle: 'save' is not supported yet"),
             ("container commit x", "1 coracle: 'container commit' is not supported yet"),
-            ("volume ls", "1 coracle: 'volume' is not supported yet"),
+            ("volume create", "1 coracle: 'volume create' is not supported yet"),
+            ("network rm x", "1 coracle: 'network rm' is not supported yet"),
+            ("container save x", "1 coracle: unknown command: coracle container save"),
+            ("container --foo ls", "125 unknown flag: --foo"),
+            ("container -x", "125 unknown shorthand flag: 'x' in -x"),
+            ("system prune", "1 coracle: 'system prune' is not supported yet"),
+            ("prune", "1 coracle: unknown command: coracle prune"),
             ("help foo", "1 unknown help topic: foo"),
+            ("help container foo", "1 unknown help topic: foo"),
+            ("container list -a", "coracle container ls|1"),
             ("--foo ps", "125 unknown flag: --foo"),
             ("-x", "125 unknown shorthand flag: 'x' in -x"),
         ];

@@ -2,10 +2,12 @@
 
 pub mod container;
 pub mod image;
+pub mod network;
 pub mod system;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -21,7 +23,7 @@ use crate::spec::platform::Platform;
 use crate::store::Store;
 use crate::store::containers::Container;
 use crate::store::events::of_image;
-use crate::store::worker::WorkerNamespace;
+use crate::store::worker::{self, Worker, WorkerNamespace};
 use crate::userns::{self, Mapped};
 use container::inspect::Places;
 use container::list::Sizes;
@@ -56,6 +58,8 @@ pub enum Error {
     Images(#[from] crate::store::Error),
     #[error("cannot look at the host's network")]
     Network(#[from] links::LinkError),
+    #[error("cannot measure the container's files")]
+    Measure(#[from] worker::Error),
 }
 
 impl Engine {
@@ -188,7 +192,16 @@ impl Engine {
 
     /// What a container's layer and its whole root file system take.
     pub fn sizes(&self, container: &Container) -> Result<Sizes, Error> {
-        let writable = size_of_tree(&self.store.container_dir(&container.record.id).join("upper"));
+        let upper = self.store.container_dir(&container.record.id).join("upper");
+        let writable = match size_of_tree(&upper) {
+            Some(size) => size,
+            // Some of it belongs to subordinate ids and is for them alone.
+            None => {
+                let place = File::open(&upper)
+                    .map_err(|e| Error::Source { path: upper.display().to_string(), source: e })?;
+                Worker::spawn(self.namespace()?)?.measure(place.as_fd())?
+            }
+        };
         let layers = match &container.record.image {
             ImageUse::Host => 0,
             ImageUse::Stored { layers, .. } => layers
@@ -250,15 +263,23 @@ fn image_user(container: Container) -> Option<image::remove::ImageUser> {
     }
 }
 
-/// Bytes of all regular files below, as far as the user may look.
-fn size_of_tree(path: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => size_of_tree(&entry.path()),
+/// Bytes of all regular files below; `None` when the user may not look everywhere. Nothing there is
+/// nothing.
+fn size_of_tree(path: &std::path::Path) -> Option<u64> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+        Err(_) => return Some(0),
+    };
+    let mut size = 0;
+    for entry in entries.flatten() {
+        size += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => size_of_tree(&entry.path())?,
             Ok(metadata) if metadata.is_file() => metadata.len(),
-            _ => 0,
-        })
-        .sum()
+            Ok(_) => 0,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+            Err(_) => 0,
+        };
+    }
+    Some(size)
 }

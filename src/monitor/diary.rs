@@ -18,8 +18,23 @@ impl Diary {
         Diary { store: store.clone(), container: Rc::new(container) }
     }
 
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
     /// Writes an event down, with attributes of its own.
     pub fn note(&self, action: &str, extra: &[(&str, String)]) {
-        self.store.note(&of_container(&self.container, action, extra));
+        let mut event = of_container(&self.container, action, extra);
+        // It may have another name by now; at its start it has not.
+        if action != "start"
+            && let Some(name) = self.store.container_name(&self.container.record.id)
+        {
+            event.actor.attributes.insert("name".to_owned(), name);
+        }
+        self.store.note(&event);
     }
 }

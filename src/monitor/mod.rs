@@ -1,11 +1,16 @@
-//! A container from start to clean-up: role `monitor`, host namespaces, one thread.
+//! A container from start to clean-up, as often as its restart policy wants: role `monitor`, host
+//! namespaces, one thread.
 //!
 //! The monitor holds the container's lock for as long as it lives; that is what "running" means.
 //! Its first client is the socket it inherits; others come in at the control socket.
 
 mod backlog;
+mod between;
+mod carriers;
 mod client;
 mod diary;
+mod health;
+mod life;
 pub mod log;
 mod pause;
 pub mod protocol;
@@ -27,19 +32,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::unpack::Owners;
 use crate::rootfs::driver::Driver;
-use crate::spec::container::{ContainerState, Status};
 use crate::spec::id::ContainerId;
 use crate::store::Store;
-use crate::store::containers::{self, Held};
+use crate::store::containers;
+use crate::store::held::Held;
 use crate::store::worker::WorkerNamespace;
 use crate::sys;
 use crate::sys::path::adopt_fd;
 use crate::sys::process::{become_subreaper, read_letter};
 use crate::sys::signal::Signals;
 use crate::userns::map::IdMaps;
-use log::now;
-use protocol::{Event, Failure, FailureKind};
-use relay::Relay;
+use life::Life;
+use protocol::{Event, Failure};
 
 /// `argv[1]` of the role.
 pub const ROLE: &str = "__monitor";
@@ -106,42 +110,7 @@ pub fn serve() -> sys::Result<()> {
             return Ok(());
         }
     };
-    let charge = Charge { order: &order, store: &store, held: &held, home: home.as_fd() };
-    let started = setup::start(&order, &store, &held, home.as_fd());
-    let mut running = match started {
-        Ok(running) => running,
-        Err(refused) => {
-            charge.conclude_failed(refused, client);
-            return Ok(());
-        }
-    };
-    let listener = listen(&order);
-    let auto_remove = running.auto_remove;
-    let mut relay = Relay::new(running.parts(signals, listener, &store, &order));
-    relay.add_client(client, order.attached);
-    for warning in std::mem::take(&mut running.warnings) {
-        relay.tell_all(&Event::Warning(warning));
-    }
-    running.diary.note("start", &[]);
-    relay.tell_all(&Event::Started);
-    let began = Instant::now();
-    let ended = relay.run()?;
-    let mut state = running.state.clone();
-    finish(&mut state, ended.code(), relay.log_failure().unwrap_or_default());
-    let lasted = began.elapsed().as_secs().to_string();
-    running.diary.note("die", &[("execDuration", lasted), ("exitCode", state.exit_code.to_string())]);
-    if relay.was_stopped() {
-        running.diary.note("stop", &[]);
-    }
-    if auto_remove {
-        running.diary.note("destroy", &[]);
-    }
-    charge.end(auto_remove, &state, &mut |code| {
-        relay.farewell(&Event::Exited { code });
-    });
-    // The network devices and the programs that carry them take their time to go.
-    drop(running);
-    Ok(())
+    Life { order: &order, store: &store, held: &held, home: home.as_fd() }.live(client, signals)
 }
 
 /// How long the monitor of the run before may take to put away its network.
@@ -159,64 +128,6 @@ fn hold(store: &Store, id: &ContainerId) -> Result<Held, containers::Error> {
             }
             result => return result,
         }
-    }
-}
-
-fn finish(state: &mut ContainerState, exit_code: i32, error: String) {
-    state.status = Status::Exited;
-    state.pid = 0;
-    state.exit_code = exit_code;
-    state.finished_at = now();
-    if !error.is_empty() {
-        state.error = error;
-    }
-}
-
-/// The container this process answers for, and its means.
-struct Charge<'a> {
-    order: &'a Order,
-    store: &'a Store,
-    held: &'a Held,
-    home: BorrowedFd<'a>,
-}
-
-impl Charge<'_> {
-    /// The order that makes clients see a finished end: first the record (or its removal), then the
-    /// word, then what takes time.
-    fn end(&self, auto_remove: bool, state: &ContainerState, tell: &mut dyn FnMut(i32)) {
-        let _ = std::fs::remove_file(socket_path(&self.order.runtime, &self.order.id));
-        if !auto_remove {
-            // Nobody is left to hear of a failure but the next reader, who sees that we are gone.
-            let _ = self.held.write_state(state, true);
-            tell(state.exit_code);
-            return;
-        }
-        let removed = self.store.withdraw_container(self.held);
-        tell(state.exit_code);
-        if let Ok(removed) = removed {
-            // What stays is swept by a later command.
-            let _ = removed.delete(namespace(self.order, self.home));
-        }
-    }
-
-    fn conclude_failed(&self, refused: Box<setup::Refused>, client: std::os::unix::net::UnixStream) {
-        let setup::Refused { failure, mut state, auto_remove } = *refused;
-        let code = match failure.kind {
-            FailureKind::Setup => 128,
-            FailureKind::NotExecutable => 126,
-            FailureKind::NotFound => 127,
-        };
-        // docker keeps a container that never ran as "created".
-        state.status = Status::Created;
-        state.pid = 0;
-        state.exit_code = code;
-        state.error = failure.message.clone();
-        let mut client = Some(client);
-        self.end(auto_remove, &state, &mut |_| {
-            if let Some(client) = client.take() {
-                refuse(client, &failure);
-            }
-        });
     }
 }
 

@@ -8,7 +8,7 @@ use super::protocol::{Event, Request};
 use crate::cgroup;
 use crate::runtime::members;
 use crate::spec::container::{ContainerState, Options, Status};
-use crate::store::containers::StateWriter;
+use crate::store::held::StateWriter;
 use crate::sys::process::Pid;
 
 /// The monitor's answer to a client that asks for a pause or its end; without `pause` nothing runs.
@@ -55,7 +55,7 @@ impl Pause {
         }
     }
 
-    fn is_paused(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         self.state.status == Status::Paused
     }
 

@@ -1,7 +1,9 @@
 //! One `exec`: role exec session. It joins the container, starts the program there and passes its
-//! streams on; with `-d` it stays until the program has ended.
+//! streams on; with `-d` it stays until the program has ended. [`Addition`] starts one, in the client of
+//! `exec` or in the monitor.
 
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -17,12 +19,15 @@ use crate::runtime::channel::InitMessage;
 use crate::runtime::join::{Joining, add};
 use crate::runtime::pretender::Pretender;
 use crate::security;
-use crate::spec::container::{Options, ProcessSpec};
+use crate::spec::container::{NetworkMode, Options, ProcessSpec};
+use crate::spec::id::ContainerId;
+use crate::store::containers::Container;
+use crate::store::events::of_container;
 use crate::store::{Store, events};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::path::adopt_fd;
-use crate::sys::process::{pidfd_open, read_letter};
+use crate::sys::process::{Pid, letter, pidfd_open, random, read_letter, spawn_role};
 use crate::sys::pty::{Size, set_size};
 use crate::sys::signal::Signals;
 
@@ -34,7 +39,7 @@ pub const INIT: i32 = 4;
 /// A letter with the [`Order`] as JSON.
 pub const ORDER: i32 = 5;
 
-/// What the client decided.
+/// What was decided before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     pub process: ProcessSpec,
@@ -50,6 +55,62 @@ pub struct Order {
     pub die: events::Pending,
     /// Rows and columns of the client's terminal: the program's from its first moment on.
     pub size: Option<(u16, u16)>,
+}
+
+/// A program to be added to a running container.
+#[derive(Debug)]
+pub struct Addition<'a> {
+    pub store: &'a Store,
+    pub container: &'a Container,
+    /// The container's first process, a pidfd.
+    pub init: BorrowedFd<'a>,
+    pub process: ProcessSpec,
+    /// With all capabilities.
+    pub privileged: bool,
+    pub single_id: bool,
+    /// Whoever starts it takes the output.
+    pub attached: bool,
+    pub size: Option<(u16, u16)>,
+}
+
+impl Addition<'_> {
+    /// Starts the session; the connection to it, and its pid. What happens is written down as docker does.
+    pub fn start(self) -> sys::Result<(UnixStream, Pid)> {
+        let (store, container, init) = (self.store, self.container, self.init);
+        let exec_id = ContainerId::from_bytes(random()?).to_string();
+        let note =
+            |action: String| store.note(&of_container(container, action, &[("execID", exec_id.clone())]));
+        // As docker: the command, a space, its arguments.
+        let argv = &self.process.argv;
+        let line = format!("{} {}", argv[0], argv[1..].join(" "));
+        note(format!("exec_create: {line}"));
+        let order = serde_json::to_string(&self.order(&exec_id)).expect("plain data always serialises");
+        let (ours, theirs) = UnixStream::pair().call("socketpair", String::new)?;
+        let order = letter(&order)?;
+        let inherit = [(theirs.as_fd(), CLIENT), (init, INIT), (order.as_fd(), ORDER)];
+        let pid = spawn_role(ROLE, &[], &inherit)?;
+        note(format!("exec_start: {line}"));
+        Ok((ours, pid))
+    }
+
+    fn order(self, exec_id: &str) -> Order {
+        let mut options = self.container.record.options.clone();
+        if self.privileged {
+            // The container's system call filter all the same.
+            (options.cap_add, options.cap_drop) = (vec!["ALL".to_owned()], Vec::new());
+        }
+        Order {
+            process: self.process,
+            host_network: options.network == NetworkMode::Host,
+            options,
+            single_id: self.single_id,
+            cgroup: self.container.cgroup(),
+            attached: self.attached,
+            data: self.store.layout().root().to_owned(),
+            die: events::Pending::new(self.container, "exec_die", &[("execID", exec_id.to_owned())]),
+            size: self.size,
+        }
+    }
 }
 
 /// The role.
@@ -94,7 +155,7 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
     };
     let pretender = order.single_id.then(Pretender::start).transpose().map_err(|e| failure(&e))?;
     let joining = Joining {
-        init: std::os::fd::AsFd::as_fd(&init),
+        init: init.as_fd(),
         host_network: order.host_network,
         pretender,
         process,
@@ -141,7 +202,9 @@ fn start(order: &Order, signals: Signals) -> Result<Parts, Failure> {
         pid,
         pidfd,
         stop_signal: libc::SIGTERM,
+        own_stop_signal: None,
         diary: None,
+        health: None,
         pause: None,
     })
 }

@@ -2,12 +2,12 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
+use super::carriers::{Carriers, await_stack, forward};
 use super::diary::Diary;
+use super::health::Health;
 use super::log::{Log, now};
 use super::pause::Pause;
 use super::protocol::{Failure, FailureKind};
@@ -15,7 +15,7 @@ use super::relay::Parts;
 use super::streams::Streams;
 use super::{Order, root};
 use crate::cgroup::{self, Leaf};
-use crate::network::userstack::{self, Running as Stack};
+use crate::network::userstack;
 use crate::network::{files, forwarder, links, plan as network_plan, ports};
 use crate::rootfs::driver::Driver;
 use crate::rootfs::host_image;
@@ -29,10 +29,10 @@ use crate::security;
 use crate::spec::container::{ContainerRecord, ContainerState, ImageUse, STATE_VERSION, Status};
 use crate::spec::resources::Resources;
 use crate::store::Store;
-use crate::store::containers::Held;
+use crate::store::held::Held;
 use crate::sys;
 use crate::sys::error::Context;
-use crate::sys::process::{Fork, SingleThreaded, boot_id, exit_now, fork, pidfd_signal, start_time};
+use crate::sys::process::{boot_id, pidfd_signal, start_time};
 use crate::sys::pty::{Size, set_size};
 use crate::sys::signal::Signals;
 
@@ -56,9 +56,10 @@ pub struct Running {
     stdin_once: bool,
     log: Option<Log>,
     stop_signal: i32,
+    own_stop_signal: Option<i32>,
     pub diary: Diary,
     pause: Option<Pause>,
-    _stack: Option<Stack>,
+    _carriers: Carriers,
     _cgroup: Option<Leaf>,
 }
 
@@ -83,7 +84,9 @@ impl Running {
             pid: self.created.pid,
             pidfd: self.created.pidfd.try_clone().expect("a descriptor is free"),
             stop_signal: self.stop_signal,
+            own_stop_signal: self.own_stop_signal,
             diary: Some(self.diary.clone()),
+            health: Health::new(&self.diary.container().record.options, &self.state, order.maps.is_single()),
             pause: self.pause.take(),
         }
     }
@@ -105,16 +108,18 @@ impl From<LaunchFailure> for Failure {
     }
 }
 
-/// Starts the container of `order`.
+/// Starts the container of `order`, for the `restarts`-th time by its policy.
 pub fn start(
     order: &Order,
     store: &Store,
     held: &Held,
     home: BorrowedFd<'_>,
+    restarts: u32,
 ) -> Result<Running, Box<Refused>> {
     let mut state = ContainerState::created();
     state.driver = order.driver.name().to_owned();
     state.lost = order.lost.clone();
+    state.restart_count = restarts;
     let container = match store.container(&order.id) {
         Ok(container) => container,
         Err(error) => {
@@ -124,6 +129,7 @@ pub fn start(
     let auto_remove = container.record.options.auto_remove;
     if let Ok(last) = held.last_state() {
         kill_orphan(&last);
+        state.finished_at = last.finished_at;
     }
     let resources = container.resources();
     let attempt = Attempt { order, store, held, home, record: &container.record, resources };
@@ -131,7 +137,7 @@ pub fn start(
     attempt
         .run(&mut state)
         .map_err(|failure| Box::new(Refused { failure, state: state.clone(), auto_remove }))
-        .map(|(created, streams, stack, cgroup, warnings)| Running {
+        .map(|(created, streams, carriers, cgroup, warnings)| Running {
             created,
             streams: Some(streams),
             pause: Some(Pause::new(&state, &container.record.options, held.state_writer(), diary.clone())),
@@ -142,8 +148,14 @@ pub fn start(
             stdin_once: container.record.options.attached,
             log: Some(Log::new(&container.record, &container.name, store.container_log_path(&order.id))),
             stop_signal: container.record.options.stop_signal,
+            own_stop_signal: container
+                .record
+                .options
+                .stop_signal_name
+                .is_some()
+                .then_some(container.record.options.stop_signal),
             diary,
-            _stack: stack,
+            _carriers: carriers,
             _cgroup: cgroup,
         })
 }
@@ -172,7 +184,7 @@ struct Attempt<'a> {
     resources: &'a Resources,
 }
 
-type Outcome = (Created, Streams, Option<Stack>, Option<Leaf>, Vec<String>);
+type Outcome = (Created, Streams, Carriers, Option<Leaf>, Vec<String>);
 /// Ends of a process's three streams.
 type Three = (OwnedFd, OwnedFd, OwnedFd);
 
@@ -201,7 +213,7 @@ impl Attempt<'_> {
             await_fuse(&created)?;
         }
         state.ports = bound.iter().map(|port| port.published.clone()).collect();
-        let report = self.forward(bound, &created).map_err(|e| failure(&e))?;
+        let (forwarder, report) = forward(bound, created.pid).map_err(|e| failure(&e))?.unzip();
         self.fill_state(state, &created, &network);
         let terminal = self.await_ready(&created, state, &mut warnings)?;
         let stack = await_stack(stack, &network, state, &mut warnings)?;
@@ -231,7 +243,7 @@ impl Attempt<'_> {
             },
             (None, None) => Streams::Terminal { master: None },
         };
-        Ok((created, streams, stack, cgroup, warnings))
+        Ok((created, streams, Carriers::new(forwarder, stack), cgroup, warnings))
     }
 
     /// Sets the limits before the program runs.
@@ -383,33 +395,6 @@ impl Attempt<'_> {
             }),
         }
     }
-
-    /// Forks the port forwarder; the result tells how it started.
-    fn forward(&self, bound: Vec<ports::BoundPort>, created: &Created) -> sys::Result<Option<OwnedFd>> {
-        if bound.is_empty() {
-            return Ok(None);
-        }
-        let namespace = |kind: &str| {
-            let path = PathBuf::from(format!("/proc/{}/ns/{kind}", created.pid));
-            nix::fcntl::open(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-                .call("open", || format!("{path:?}"))
-        };
-        let target = forwarder::ForwardTarget {
-            userns: namespace("user")?,
-            netns: namespace("net")?,
-            monitor: nix::unistd::getpid(),
-        };
-        let (report, report_write) = pipe()?;
-        match fork(SingleThreaded::prove()?)? {
-            Fork::Parent(_) => Ok(Some(report)),
-            Fork::Child => {
-                drop(report);
-                let _ = sys::signal::unblock_all();
-                let _ = forwarder::run(bound, &target, report_write);
-                exit_now(1)
-            }
-        }
-    }
 }
 
 /// The step ends with 0 once it has handed over what fuse-overlayfs mounted.
@@ -423,32 +408,7 @@ fn await_fuse(created: &Created) -> Result<(), Failure> {
     }
 }
 
-/// Waits for the user-mode stack. One that nobody asked for by name may fail: then the container
-/// has loopback only, and says so.
-fn await_stack(
-    stack: Option<Stack>,
-    network: &network_plan::Plan,
-    state: &mut ContainerState,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Stack>, Failure> {
-    let Some(mut stack) = stack else { return Ok(None) };
-    match stack.wait_ready(Duration::from_secs(20)) {
-        Ok(lost) => {
-            state.lost.extend(lost);
-            Ok(Some(stack))
-        }
-        Err(error) => {
-            let failed = failure(&error);
-            let without = network.without_stack(&failed.message).ok_or(failed)?;
-            state.network = without.stack.name().to_owned();
-            warnings.extend(without.warnings);
-            state.lost.extend(without.lost);
-            Ok(None)
-        }
-    }
-}
-
-fn pipe() -> sys::Result<(OwnedFd, OwnedFd)> {
+pub fn pipe() -> sys::Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).call("pipe2", String::new)
 }
 

@@ -107,7 +107,7 @@ fn prepare(launch: Launch<'_>) -> Result<std::convert::Infallible, LaunchFailure
     set_parent_death_signal(libc::SIGKILL).map_err(setup)?;
     nix::unistd::chdir(process.cwd.as_str()).map_err(|errno| {
         let kind = match errno {
-            Errno::ENOENT => LaunchFailureKind::NotFound,
+            Errno::ENOENT | Errno::ENOTDIR => LaunchFailureKind::NotFound,
             Errno::EACCES => LaunchFailureKind::NotExecutable,
             _ => LaunchFailureKind::Setup,
         };

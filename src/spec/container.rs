@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::health;
 use super::id::ContainerId;
 use super::log::LogConfig;
 use super::mount::{BindMount, TmpfsMount};
 use super::port::PublishedPort;
+use super::restart::RestartPolicy;
 
 pub const RECORD_VERSION: u32 = 1;
 pub const STATE_VERSION: u32 = 1;
@@ -116,9 +118,30 @@ pub struct Options {
     /// `--stop-signal` or the image's as written, for `inspect`.
     pub stop_signal_name: Option<String>,
     pub auto_remove: bool,
+    /// As created; `update` may have changed it (see `Container::restart_policy`).
+    #[serde(default)]
+    pub restart: RestartPolicy,
     #[serde(default)]
     pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
+    /// The user's and the image's.
+    #[serde(default)]
+    pub health: Option<health::Config>,
+    /// What the image runs lines of shell with.
+    #[serde(default)]
+    pub shell: Vec<String>,
+}
+
+impl Options {
+    /// The command that tells whether the container is well.
+    pub fn health_command(&self) -> Option<Vec<String>> {
+        self.health.as_ref()?.command(&self.shell)
+    }
+
+    /// Whether there is one.
+    pub fn has_health_check(&self) -> bool {
+        self.health.is_some() && self.health_command().is_some()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,12 +151,22 @@ pub enum Status {
     Running,
     /// Frozen or stopped; otherwise as good as running.
     Paused,
+    /// Between two runs: the monitor waits before it starts the next one.
+    Restarting,
     Exited,
 }
 
 impl Status {
-    /// docker's `.State.Running`: there is a process, whether or not it may do anything.
+    pub const ALL: [Status; 5] =
+        [Status::Created, Status::Running, Status::Paused, Status::Restarting, Status::Exited];
+
+    /// A monitor is there, as docker's `.State.Running` means it: also between two runs.
     pub fn is_alive(self) -> bool {
+        matches!(self, Status::Running | Status::Paused | Status::Restarting)
+    }
+
+    /// Its first process is there, whether or not it may do anything.
+    pub fn has_process(self) -> bool {
         matches!(self, Status::Running | Status::Paused)
     }
 
@@ -142,6 +175,7 @@ impl Status {
         match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Restarting => "restarting",
             Status::Paused => "paused",
             Status::Exited => "exited",
         }
@@ -166,6 +200,9 @@ pub struct ContainerState {
     pub started_at: String,
     pub finished_at: String,
     pub exit_code: i32,
+    /// How often the restart policy has started it since somebody did.
+    #[serde(default)]
+    pub restart_count: u32,
     /// Why the last start failed, or what ended the monitor; empty when all went well.
     pub error: String,
     /// Ports as bound, with the random ones filled in.
@@ -194,6 +231,7 @@ impl ContainerState {
             started_at: String::new(),
             finished_at: String::new(),
             exit_code: 0,
+            restart_count: 0,
             error: String::new(),
             ports: Vec::new(),
             network: String::new(),

@@ -2,9 +2,11 @@
 
 pub mod container;
 pub mod digest;
+pub mod duration;
 pub mod env;
 pub mod event;
 pub mod filter;
+pub mod health;
 pub mod id;
 pub mod image;
 pub mod image_ref;
@@ -14,6 +16,7 @@ pub mod name;
 pub mod platform;
 pub mod port;
 pub mod resources;
+pub mod restart;
 pub mod signal;
 pub mod update;
 pub mod user;

@@ -20,6 +20,17 @@ pub enum InvalidName {
     Length(String),
 }
 
+impl InvalidName {
+    /// The same of the name with docker's leading slash.
+    #[must_use]
+    pub fn slashed(self) -> InvalidName {
+        match self {
+            InvalidName::Characters(name) => InvalidName::Characters(format!("/{name}")),
+            length @ InvalidName::Length(_) => length,
+        }
+    }
+}
+
 #[rustfmt::skip]
 const ADJECTIVES: [&str; 125] = [
     "able", "agile", "airy", "amber", "ample", "apt", "artful", "astute", "balmy", "blithe", "bold",

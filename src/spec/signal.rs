@@ -65,16 +65,16 @@ pub fn parse(text: &str) -> Result<i32, InvalidSignal> {
 
 /// `RTMIN`, `RTMIN+n`, `RTMAX-n`, `RTMAX`.
 fn parse_real_time(name: &str) -> Option<i32> {
-    let (base, sign, count) = match name.strip_prefix("RTMIN") {
+    let (base, sign, most, count) = match name.strip_prefix("RTMIN") {
         Some("") => return Some(RTMIN),
-        Some(rest) => (RTMIN, 1, rest.strip_prefix('+')?),
+        Some(rest) => (RTMIN, 1, RTMIN_NAMED, rest.strip_prefix('+')?),
         None => match name.strip_prefix("RTMAX")? {
             "" => return Some(RTMAX),
-            rest => (RTMAX, -1, rest.strip_prefix('-')?),
+            rest => (RTMAX, -1, RTMAX - RTMIN - RTMIN_NAMED - 1, rest.strip_prefix('-')?),
         },
     };
     let digits = count.bytes().all(|b| b.is_ascii_digit());
-    let count: i32 = count.parse().ok().filter(|count| digits && *count <= RTMAX - RTMIN)?;
+    let count: i32 = count.parse().ok().filter(|count| digits && *count <= most)?;
     Some(base + sign * count)
 }
 
@@ -127,7 +127,8 @@ mod tests {
             "SIGSIGTERM",
             "RTMIN+",
             "RTMIN++1",
-            "RTMIN+31",
+            "RTMIN+16",
+            "RTMAX-15",
             "RTMAX+1",
             "TERM ",
         ] {

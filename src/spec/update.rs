@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::resources::Resources;
+use super::restart::RestartPolicy;
 
 pub const UPDATED_VERSION: u32 = 1;
 
@@ -13,10 +14,12 @@ pub struct Updated {
     pub version: u32,
     #[serde(default)]
     pub resources: Resources,
+    #[serde(default)]
+    pub restart: Option<RestartPolicy>,
 }
 
 impl Default for Updated {
     fn default() -> Updated {
-        Updated { version: UPDATED_VERSION, resources: Resources::default() }
+        Updated { version: UPDATED_VERSION, resources: Resources::default(), restart: None }
     }
 }

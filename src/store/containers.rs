@@ -7,21 +7,25 @@
 //! (fcntl F_OFD_GETLK) and so never get in anybody's way.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::held::Held;
 use super::lock::Lock;
+use super::place::{Place, read_container, whole};
 use super::staging::Staging;
 use super::worker::{Worker, WorkerNamespace};
-use super::{IoContext, Store, layers, updated};
-use crate::spec::container::{ContainerRecord, ContainerState, Status};
+use super::{IoContext, Store, layers};
+use crate::spec::container::{ContainerRecord, ContainerState};
+use crate::spec::health::Health;
 use crate::spec::id::ContainerId;
 use crate::spec::name::ContainerName;
 use crate::spec::resources::Resources;
+use crate::spec::restart::RestartPolicy;
 use crate::spec::update::Updated;
 
 /// A container as it is now.
@@ -33,11 +37,19 @@ pub struct Container {
     pub state: ContainerState,
     /// What is different from the record.
     pub updated: Updated,
+    /// `None` without a health check, or before the first start.
+    pub health: Option<Health>,
 }
 
 impl Container {
+    /// Also between two runs of its restart policy, as docker's `.State.Running`.
     pub fn is_running(&self) -> bool {
         self.state.status.is_alive()
+    }
+
+    /// As created, or as `update` changed it since.
+    pub fn restart_policy(&self) -> RestartPolicy {
+        self.updated.restart.unwrap_or(self.record.options.restart)
     }
 
     /// The limits it has, or has when it runs.
@@ -47,7 +59,8 @@ impl Container {
 
     /// The directory of its cgroup, while it runs and where the host gives one.
     pub fn cgroup(&self) -> Option<PathBuf> {
-        (self.is_running() && !self.state.cgroup.is_empty()).then(|| PathBuf::from(&self.state.cgroup))
+        (self.state.status.has_process() && !self.state.cgroup.is_empty())
+            .then(|| PathBuf::from(&self.state.cgroup))
     }
 }
 
@@ -72,6 +85,10 @@ pub enum Error {
     #[error("cannot delete the files of a container")]
     Delete(#[source] layers::Error),
 }
+
+/// From so many containers on several threads read them, and at most so many.
+const MANY: usize = 128;
+const READERS: usize = 4;
 
 impl Store {
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
@@ -99,28 +116,38 @@ impl Store {
 
     /// Every container whose record can be read.
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
-        // One that vanishes meanwhile or whose record is damaged must not hide the others.
-        Ok(self.container_ids()?.iter().filter_map(|id| self.container(id).ok()).collect())
+        self.read_all(|_| true)
+    }
+
+    /// Those that were ever started.
+    pub fn begun_containers(&self) -> Result<Vec<Container>, Error> {
+        self.read_all(|place| place.has("state.json"))
+    }
+
+    fn read_all(&self, is_meant: impl Fn(&Place<'_>) -> bool + Sync) -> Result<Vec<Container>, Error> {
+        let ids = self.container_ids()?;
+        // Opened once: with many containers the way to it is what takes time.
+        let Ok(all) = File::open(self.layout.containers()) else { return Ok(Vec::new()) };
+        let read = |id: &ContainerId| {
+            let place = Place { all: Some(all.as_fd()), directory: PathBuf::from(id.as_str()) };
+            // One that vanishes meanwhile or whose record is damaged must not hide the others.
+            if is_meant(&place) { read_container(&place, id).ok() } else { None }
+        };
+        let read_some = |ids: &[ContainerId]| ids.iter().filter_map(&read).collect::<Vec<_>>();
+        if ids.len() < MANY {
+            return Ok(read_some(&ids));
+        }
+        let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS);
+        let parts = ids.chunks(ids.len().div_ceil(readers));
+        Ok(std::thread::scope(|scope| {
+            let readers: Vec<_> = parts.map(|part| scope.spawn(|| read_some(part))).collect();
+            readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
+        }))
     }
 
     /// Reads one container.
     pub fn container(&self, id: &ContainerId) -> Result<Container, Error> {
-        let directory = self.container_dir(id);
-        let path = directory.join("record.json");
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::NoSuch(id.to_string()));
-            }
-            Err(error) => return Err(Error::BadRecord { id: id.to_string(), reason: error.to_string() }),
-        };
-        let record: ContainerRecord = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
-        let name = std::fs::read_to_string(directory.join("name")).unwrap_or_default();
-        let state = read_state(&directory)?;
-        let updated = updated::read(&directory)
-            .map_err(|error| Error::BadRecord { id: id.to_string(), reason: error.to_string() })?;
-        Ok(Container { record, name, state, updated })
+        read_container(&Place::of(&self.container_dir(id)), id)
     }
 
     /// Finds by full id, name, or the beginning of an id that only one container has.
@@ -150,6 +177,11 @@ impl Store {
             [id] => self.container(id),
             _ => Err(Error::Ambiguous(key.to_owned())),
         }
+    }
+
+    /// The container's name; `None` when it is gone.
+    pub fn container_name(&self, id: &ContainerId) -> Option<String> {
+        std::fs::read_to_string(self.container_dir(id).join("name")).ok()
     }
 
     fn id_of_name(&self, name: &str) -> Option<ContainerId> {
@@ -203,9 +235,24 @@ impl Store {
             if exists || (lock.exists() && Lock::try_exclusive(&lock)?.is_none()) {
                 return Err(Error::NameTaken { name: format!("/{name}"), holder: holder.to_owned() });
             }
-            std::fs::remove_file(&path).at("remove", &path)?;
+            self.remove_claim(name, |claim| claim == text)?;
         }
         Ok(())
+    }
+
+    /// Removes a claim of a name if it still is the one that is meant. One at a time: of two, the slower would
+    /// remove what a third has just claimed.
+    fn remove_claim(&self, name: &str, is_meant: impl FnOnce(&str) -> bool) -> Result<(), Error> {
+        let _lock = Lock::exclusive(&self.layout.root().join("names.lock"))?;
+        let path = self.names_dir().join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(claim) if is_meant(&claim) => Ok(std::fs::remove_file(&path).at("remove", &path)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn free_name(&self, name: &str, id: &ContainerId) -> Result<(), Error> {
+        self.remove_claim(name, |claim| claim.split(' ').next() == Some(id.as_str()))
     }
 
     /// Gives a container another name, in one moment for whoever looks; it may run.
@@ -227,11 +274,7 @@ impl Store {
                 _ => Err(super::Error::io("publish", &path, source).into()),
             };
         }
-        if self.id_of_name(&old).as_ref() == Some(id) {
-            let path = self.names_dir().join(&old);
-            std::fs::remove_file(&path).at("remove", &path)?;
-        }
-        Ok(())
+        self.free_name(&old, id)
     }
 
     /// Takes the container's lock, as its monitor or to remove it.
@@ -257,11 +300,11 @@ impl Store {
     pub fn withdraw_container(&self, held: &Held) -> Result<Removed, Error> {
         let staging = self.stage()?;
         let name = std::fs::read_to_string(held.directory.join("name")).unwrap_or_default();
-        if !name.is_empty() && self.id_of_name(&name).as_ref() == Some(&held.id) {
-            let path = self.names_dir().join(&name);
-            std::fs::remove_file(&path).at("remove", &path)?;
-        }
+        // In this order: a claim without a container gives way, a container without a claim could not be named.
         staging.withdraw(&held.directory, "c")?;
+        if !name.is_empty() {
+            self.free_name(&name, &held.id)?;
+        }
         Ok(Removed { staging })
     }
 }
@@ -283,131 +326,8 @@ impl Removed {
         let worker = Worker::spawn(namespace).map_err(|e| Error::Delete(e.into()))?;
         let path = self.staging.path();
         let place = File::open(path).at("open", path)?;
-        worker.remove_tree(std::os::fd::AsFd::as_fd(&place), "c").map_err(|e| Error::Delete(e.into()))
+        worker.remove_tree(AsFd::as_fd(&place), "c").map_err(|e| Error::Delete(e.into()))
     }
-}
-
-/// A container whose lock is ours.
-#[derive(Debug)]
-pub struct Held {
-    /// Keeps the lock: it lives while any copy of this descriptor does.
-    lock: File,
-    directory: PathBuf,
-    id: ContainerId,
-}
-
-impl Held {
-    /// Writes the state; readers see the old or the new one, whole.
-    pub fn write_state(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
-        self.state_writer().write(state, durable)
-    }
-
-    /// What writes the state, for that part of this process which does not have the lock at hand.
-    pub fn state_writer(&self) -> StateWriter {
-        StateWriter { directory: self.directory.clone() }
-    }
-
-    /// The state as the last monitor left it.
-    pub fn last_state(&self) -> Result<ContainerState, Error> {
-        Ok(read_state_file(&self.directory)?.unwrap_or_else(ContainerState::created))
-    }
-
-    /// The lock itself, for a process that shall hold it, too.
-    pub fn lock(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.lock)
-    }
-
-    /// Writes down the end of a run whose monitor was killed: a state that says "running" beside a lock
-    /// that is held for another reason would be believed.
-    pub fn settle(&self) -> Result<(), Error> {
-        match read_state_file(&self.directory)? {
-            Some(state) if state.status.is_alive() => self.write_state(&lost(state), false),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-}
-
-/// Writes the state of a container whose lock this process holds.
-#[derive(Debug, Clone)]
-pub struct StateWriter {
-    directory: PathBuf,
-}
-
-impl StateWriter {
-    /// As [`Held::write_state`].
-    pub fn write(&self, state: &ContainerState, durable: bool) -> Result<(), Error> {
-        let fresh = self.directory.join("state.json.new");
-        let json = serde_json::to_vec(state).expect("plain data always serialises");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .at("create", &fresh)?;
-        file.write_all(&json).at("write", &fresh)?;
-        if durable {
-            file.sync_data().at("sync", &fresh)?;
-        }
-        let path = self.directory.join("state.json");
-        std::fs::rename(&fresh, &path).at("publish", &path)?;
-        Ok(())
-    }
-}
-
-fn whole(kind: i32) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
-}
-
-/// Whether somebody holds the container's lock.
-fn is_held(directory: &Path) -> bool {
-    let Ok(file) = File::open(directory.join("lock")) else { return false };
-    let mut asked = whole(libc::F_WRLCK);
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked)).is_ok() && asked.l_type != libc::F_UNLCK as libc::c_short
-}
-
-fn read_state_file(directory: &Path) -> Result<Option<ContainerState>, Error> {
-    let path = directory.join("state.json");
-    match std::fs::read(&path) {
-        // An empty or torn file is what a power cut may leave of an unsynced one: never started.
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(super::Error::io("read", &path, error).into()),
-    }
-}
-
-/// What docker reports for a container whose end nobody saw.
-const LOST_EXIT_CODE: i32 = 255;
-
-fn read_state(directory: &Path) -> Result<ContainerState, Error> {
-    let Some(state) = read_state_file(directory)? else { return Ok(ContainerState::created()) };
-    if !state.status.is_alive() || is_held(directory) {
-        return Ok(state);
-    }
-    // The monitor may have written its last word between our two looks.
-    let state = read_state_file(directory)?.unwrap_or(state);
-    Ok(if state.status.is_alive() { lost(state) } else { state })
-}
-
-/// The state of a run whose end nobody saw.
-fn lost(mut state: ContainerState) -> ContainerState {
-    state.status = Status::Exited;
-    state.pid = 0;
-    state.exit_code = LOST_EXIT_CODE;
-    state.finished_at = state.started_at.clone();
-    state.error =
-        "the monitor ended without recording the exit status (killed, or the host went down)".into();
-    state
 }
 
 #[cfg(test)]

@@ -28,6 +28,43 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 #[test]
+fn health_is_told_of_the_run_it_is_about() {
+    use crate::spec::health::{Config, Outcome, Record, Status as Health, VERSION};
+    let (_dir, store) = store();
+    let mut checked = record(1);
+    checked.options.health = Some(Config { test: vec!["CMD".into(), "true".into()], ..Config::default() });
+    store.create_container(&checked, "one", false).expect("created");
+    store.create_container(&record(2), "two", false).expect("created");
+    let outcome = Outcome { start: "s".into(), end: "e".into(), exit_code: 0, output: String::new() };
+    let mut found = Record {
+        version: VERSION,
+        run: "then".into(),
+        status: Health::Healthy,
+        failing_streak: 0,
+        log: vec![outcome],
+    };
+    let health = |name: &str| store.find_container(name).expect("there").health;
+    assert_eq!(health("one"), None);
+    let mut held = Vec::new();
+    for id in [checked.id.clone(), record(2).id] {
+        store.write_health(&id, &found).expect("written");
+        let hold = store.hold_container(&id).expect("free");
+        let state =
+            ContainerState { status: Status::Running, started_at: "now".into(), ..ContainerState::created() };
+        hold.write_state(&state, false).expect("written");
+        held.push(hold);
+    }
+    assert_eq!(health("two"), None, "it has no check");
+    let anew = health("one").expect("checked");
+    assert_eq!((anew.status, anew.log.len()), (Health::Starting, 1));
+    found.run = "now".into();
+    store.write_health(&checked.id, &found).expect("written");
+    assert_eq!(health("one").expect("checked").status, Health::Healthy);
+    std::fs::write(store.container_dir(&checked.id).join("health.json"), "{\"torn").expect("written");
+    assert_eq!(health("one").expect("checked").status, Health::Starting);
+}
+
+#[test]
 fn made_found_and_removed() {
     let (_dir, store) = store();
     store.create_container(&record(1), "one", false).expect("created");
@@ -52,6 +89,19 @@ fn a_name_whose_creator_died_is_free() {
     let dead = format!("{} 00000000deadbeef", ContainerId::from_bytes([9; 32]));
     std::fs::write(store.names_dir().join("ghost"), dead).expect("claim");
     store.create_container(&record(1), "ghost", false).expect("created");
+}
+
+#[test]
+fn a_removal_that_was_cut_short_leaves_no_name_stuck() {
+    let (_dir, store) = store();
+    store.create_container(&record(1), "one", false).expect("created");
+    // What a removal does first; it is killed before the name.
+    std::fs::remove_dir_all(store.container_dir(&record(1).id)).expect("gone");
+    assert!(matches!(store.find_container("one"), Err(Error::NoSuch(_))));
+    store.create_container(&record(2), "one", false).expect("the name is free");
+    // One that was only slow does not take the name from its new holder.
+    store.free_name("one", &record(1).id).expect("nothing to do");
+    assert_eq!(store.find_container("one").expect("found").record.id, record(2).id);
 }
 
 #[test]

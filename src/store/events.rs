@@ -80,6 +80,11 @@ pub fn of_container(container: &Container, action: impl Into<String>, extra: &[(
     Event::new(Kind::Container, action, record.id.as_str(), attributes, now())
 }
 
+/// Containers were removed together just now.
+pub fn of_prune(attributes: BTreeMap<String, String>) -> Event {
+    Event::new(Kind::Container, "prune", "", attributes, now())
+}
+
 /// What happened to an image just now; `name` is its reference, or its id where it has none.
 pub fn of_image(id: &str, name: &str, action: &str) -> Event {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);

@@ -8,10 +8,13 @@
 pub mod containers;
 pub mod events;
 pub mod gc;
+mod health;
+pub mod held;
 pub mod images;
 pub mod layers;
 mod layout;
 pub mod lock;
+mod place;
 pub mod staging;
 mod updated;
 pub mod worker;

@@ -5,14 +5,19 @@ use std::path::Path;
 
 use super::containers::Error;
 use super::lock::Lock;
-use super::{Store, read_record, record_bytes};
+use super::{Store, parse_record, read_record, record_bytes};
 use crate::spec::id::ContainerId;
 use crate::spec::update::{UPDATED_VERSION, Updated};
 
-const FILE: &str = "updated.json";
+pub(super) const FILE: &str = "updated.json";
+
+/// What the file of the container in `directory` says.
+pub(super) fn parse(bytes: &[u8], directory: &Path) -> Result<Updated, super::Error> {
+    parse_record(bytes, &directory.join(FILE), UPDATED_VERSION)
+}
 
 /// What was changed of the container in `directory`; nothing when nobody changed anything.
-pub(super) fn read(directory: &Path) -> Result<Updated, super::Error> {
+fn read(directory: &Path) -> Result<Updated, super::Error> {
     Ok(read_record(&directory.join(FILE), UPDATED_VERSION)?.unwrap_or_default())
 }
 

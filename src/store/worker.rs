@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{LAYER_REPLACED, LAYER_TAR_SPLIT, LAYER_TREE};
 use crate::archive::unpack::{self, Options, Owners, Summary, Whiteouts};
-use crate::archive::{FailedCall, remove, whiteout};
+use crate::archive::{FailedCall, measure, remove, whiteout};
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::path::Root;
@@ -66,6 +66,8 @@ pub enum Error {
         "the whiteouts there cannot be shown to native overlay; CORACLE_STORAGE_DRIVER=fuse-overlayfs understands them as they are"
     )]
     Whiteouts(#[source] FailedCall),
+    #[error("cannot look at all files")]
+    Measure(#[source] FailedCall),
     #[error("the id worker cannot do that: {0}")]
     Refused(String),
 }
@@ -81,11 +83,15 @@ enum Request {
     Remove { name: String },
     /// Makes of the marker files below the directory that comes with it what native overlay knows.
     ShowWhiteouts,
+    /// Adds up the files below the directory that comes with it.
+    Measure,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
     Done,
+    /// In bytes.
+    Size(u64),
     Unpacked(Summary),
     NotUnpacked(unpack::Error),
     Failed(FailedCall),
@@ -149,6 +155,15 @@ impl Worker {
         match self.receive()? {
             Answer::Done => Ok(()),
             answer => Err(unexpected(answer, Error::Whiteouts)),
+        }
+    }
+
+    /// The bytes of all regular files below a directory.
+    pub fn measure(&self, tree: BorrowedFd<'_>) -> Result<u64, Error> {
+        self.send(&Request::Measure, &[tree])?;
+        match self.receive()? {
+            Answer::Size(size) => Ok(size),
+            answer => Err(unexpected(answer, Error::Measure)),
         }
     }
 
@@ -248,6 +263,13 @@ fn perform(request: Request, fds: Vec<OwnedFd>, umask_is_zero: bool) -> Answer {
         }
         Request::ShowWhiteouts => {
             next().and_then(|tree| whiteout::show(tree).map_err(|error| Answer::Failed(error.into())))
+        }
+        Request::Measure => {
+            return match next().map(measure::bytes_below) {
+                Ok(Ok(size)) => Answer::Size(size),
+                Ok(Err(error)) => Answer::Failed(error.into()),
+                Err(answer) => answer,
+            };
         }
         Request::Remove { name } => next().and_then(|directory| {
             let name = std::ffi::CString::new(name).map_err(|error| Answer::Refused(error.to_string()))?;

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "this is the one module that may hold unsafe code")]
 
 pub mod capability;
+pub mod child;
 pub mod confine;
 pub mod error;
 pub mod identity_tag;

@@ -256,11 +256,24 @@ pub fn pidfd_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
 
 /// Field 22 of `/proc/PID/stat`: ticks since boot. Tells a process from a later one with its pid.
 pub fn start_time(pid: Pid) -> Option<u64> {
+    stat_field(pid, 22)?.parse().ok()
+}
+
+/// A field after the second of `/proc/PID/stat` (proc(5) counts from 1).
+fn stat_field(pid: Pid, number: usize) -> Option<String> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The command name in field 2 may hold anything; the last ')' ends it.
     let after = stat.iter().rposition(|b| *b == b')')? + 2;
     let fields = std::str::from_utf8(stat.get(after..)?).ok()?;
-    fields.split(' ').nth(19)?.parse().ok()
+    fields.split(' ').nth(number.checked_sub(3)?).map(str::to_owned)
+}
+
+/// Whether a process is on its way out, or gone (`PF_EXITING` in field 9 of `/proc/PID/stat`). One whose
+/// first thread has ended before the others looks so, too.
+pub fn is_exiting(pid: Pid) -> bool {
+    const PF_EXITING: u32 = 4;
+    let flags: Option<u32> = stat_field(pid, 9).and_then(|field| field.parse().ok());
+    flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
 /// `/proc/sys/kernel/random/boot_id`.
@@ -387,6 +400,19 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_on_his_way_out_is_seen() {
+        assert!(!is_exiting(std::process::id().cast_signed()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        // Not reaped yet.
+        while !is_exiting(pid) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(is_exiting(pid));
+    }
 
     #[test]
     fn start_time_of_self() {

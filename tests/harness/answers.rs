@@ -57,6 +57,8 @@ static MASKS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"\b(CREATED|STATUS|Created) +", "$1 "),
         // A container's random name, at the end of its row.
         (r"(?m)(AGE |  )[a-z]+_[a-z]+[0-9]?$", "${1}RANDOM_NAME"),
+        // What docker's client logs when the other side has stopped to read: now and then.
+        (r#"(?m)^time="[^"]*" level=error msg="Can't add file .*\n"#, ""),
         // A port that nobody asked for.
         (r":(3[2-9]|[45][0-9])[0-9]{3}->", ":PORT->"),
     ];

@@ -153,8 +153,26 @@ impl FakeRegistry {
 
     /// An image of blobs that are what they are.
     pub fn push_blobs(&self, repository: &str, tag: &str, layers: &[Blob], diff_ids: &[String]) -> Pushed {
+        self.push_all(repository, tag, layers, diff_ids, &json!({ "Cmd": ["sh"], "Env": ["PATH=/bin"] }))
+    }
+
+    /// An image of one plain layer with this `config` object; its full name.
+    pub fn push_config(&self, repository: &str, layer: &[u8], config: &Value) -> String {
+        let blob = self.blob(repository, OCI_LAYER, layer);
+        self.push_all(repository, "latest", &[blob], &[sha256(layer)], config);
+        self.image(repository)
+    }
+
+    fn push_all(
+        &self,
+        repository: &str,
+        tag: &str,
+        layers: &[Blob],
+        diff_ids: &[String],
+        config: &Value,
+    ) -> Pushed {
         let config = json!({
-            "architecture": architecture(), "os": "linux", "config": { "Cmd": ["sh"], "Env": ["PATH=/bin"] },
+            "architecture": architecture(), "os": "linux", "config": config,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         let config = self.blob(repository, OCI_CONFIG, &serde_json::to_vec(&config).expect("JSON"));

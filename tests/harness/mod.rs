@@ -204,11 +204,11 @@ impl Env {
     }
 
     /// Files below `folder`, relative, sorted: what a failed operation must leave as it was.
-    /// Folders for staging may be there, empty.
+    /// Folders for staging may be there, empty; so may the lock that a removal of a name takes.
     pub fn listing(&self, folder: &Path) -> Vec<String> {
         let mut found = Vec::new();
         machine::walk(folder, &mut |path| {
-            if !path.is_dir() || path.is_symlink() {
+            if (!path.is_dir() || path.is_symlink()) && !path.ends_with("names.lock") {
                 found.push(path.strip_prefix(folder).expect("below").display().to_string());
             }
         });

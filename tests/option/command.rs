@@ -98,7 +98,6 @@ fn options_of_later_versions_are_refused_by_name() {
         "--dns=1.1.1.1",
         "--userns=host",
         "--pid=host",
-        "--health-cmd=true",
     ] {
         let name = flag.split('=').next().unwrap();
         env.coracle(["run", "--rm", flag, "tiny", "true"]).code(125).no_stdout().stderr_has(name);

@@ -116,8 +116,9 @@ fn a_low_port_says_which_setting_forbids_it() {
     env.coracle(line).code(125).stderr_has("ip_unprivileged_port_start");
 }
 
-/// Sends every datagram back; Debian's smallest perl has what it takes.
-const UDP_ECHO: &str = "use Socket; socket(S, PF_INET, SOCK_DGRAM, 0); bind(S, sockaddr_in(7000, INADDR_ANY)) or die $!; \
+/// Sends every datagram back; Debian's smallest perl has what it takes. It is there a moment after its
+/// first clients, who are refused until then.
+const UDP_ECHO: &str = "use Socket; select(undef, undef, undef, 0.7); socket(S, PF_INET, SOCK_DGRAM, 0); bind(S, sockaddr_in(7000, INADDR_ANY)) or die $!; \
     while (defined(my $from = recv(S, $_, 65536, 0))) { send(S, $_, 0, $from) }";
 
 fn udp_echo(network: &str) {

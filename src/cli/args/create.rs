@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::health::HealthFlags;
 use super::{Missing, missing, missing_short};
 use crate::cli::error::{CommandError, chain};
 use crate::engine::container::create::{PullPolicy, Request};
@@ -12,7 +13,8 @@ use crate::spec::log::LogConfig;
 use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
-use crate::spec::{mount, port};
+use crate::spec::restart::RestartPolicy;
+use crate::spec::{mount, port, restart};
 
 #[derive(Debug, clap::Args)]
 pub struct CreateFlags {
@@ -34,6 +36,8 @@ pub struct CreateFlags {
     /// Set the environment variables of a file, one a line
     #[arg(long, value_name = "list")]
     env_file: Vec<String>,
+    #[command(flatten)]
+    health: HealthFlags,
     /// The container's host name
     #[arg(short = 'h', long, value_name = "string")]
     hostname: Option<String>,
@@ -76,6 +80,9 @@ pub struct CreateFlags {
     /// Mount the container's root file system read-only
     #[arg(long)]
     read_only: bool,
+    /// What starts the container again when it exits ("no", "always", "unless-stopped", "on-failure[:max-retries]")
+    #[arg(long, value_name = "string")]
+    restart: Option<String>,
     /// Remove the container when it exits
     #[arg(long)]
     rm: bool,
@@ -136,12 +143,6 @@ pub const MISSING: &[Missing] = &[
     missing("expose"),
     missing("gpus"),
     missing("group-add"),
-    missing("health-cmd"),
-    missing("health-interval"),
-    missing("health-retries"),
-    missing("health-start-interval"),
-    missing("health-start-period"),
-    missing("health-timeout"),
     missing("io-maxbandwidth"),
     missing("io-maxiops"),
     missing("ip"),
@@ -160,13 +161,11 @@ pub const MISSING: &[Missing] = &[
     missing("mount"),
     missing("net-alias"),
     missing("network-alias"),
-    missing("no-healthcheck"),
     missing("oom-kill-disable"),
     missing("oom-score-adj"),
     missing("pid"),
     missing("pids-limit"),
     missing_short("publish-all", 'P'),
-    missing("restart"),
     missing("runtime"),
     missing("shm-size"),
     missing("stop-timeout"),
@@ -239,7 +238,9 @@ impl CreateFlags {
             init: self.init,
             stop_signal: self.stop_signal,
             auto_remove: self.rm,
+            restart: restart_policy(self.restart.as_deref(), self.rm)?,
             log: log_config(self.log_driver.as_deref(), &self.log_opt)?,
+            health: self.health.config()?,
             cidfile: self.cidfile.filter(|path| !path.is_empty()).map(PathBuf::from),
         })
     }
@@ -279,6 +280,26 @@ fn container_name(text: Option<&str>) -> Result<Option<ContainerName>, CommandEr
 /// `--platform`, empty for none.
 pub fn platform_of(text: Option<&str>) -> Result<Option<Platform>, CommandError> {
     text.filter(|text| !text.is_empty()).map(str::parse).transpose().map_err(CommandError::failure)
+}
+
+/// `--restart`, which leaves `--rm` nothing to do.
+fn restart_policy(text: Option<&str>, auto_remove: bool) -> Result<RestartPolicy, CommandError> {
+    let policy = parse_restart(text.unwrap_or_default())?;
+    match policy {
+        RestartPolicy::No => Ok(policy),
+        _ if auto_remove => {
+            Err(CommandError::usage_text("conflicting options: cannot specify both --restart and --rm"))
+        }
+        _ => Ok(policy),
+    }
+}
+
+/// A restart policy as the user writes it.
+pub fn parse_restart(text: &str) -> Result<RestartPolicy, CommandError> {
+    text.parse().map_err(|error: restart::Error| match error.is_malformed() {
+        true => CommandError::usage(error),
+        false => CommandError::failure(error),
+    })
 }
 
 fn pull_policy(text: Option<&str>) -> Result<PullPolicy, CommandError> {

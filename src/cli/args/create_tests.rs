@@ -6,6 +6,7 @@ use super::*;
 use crate::cli::Command;
 use crate::cli::args::{Parse, parse};
 use crate::cli::container::run;
+use crate::spec::health;
 
 /// Parses a line of words as `run` does; the second list holds the caller's files.
 fn request_with(line: &[&str], files: &[(&str, &str)]) -> Result<Request, String> {
@@ -125,6 +126,26 @@ fn an_empty_id_file_is_none() {
 }
 
 #[test]
+fn health_checks_are_read() {
+    assert_eq!(request("i").unwrap().health, None);
+    assert_eq!(request("--health-cmd= --health-interval 0 --health-retries 0 i").unwrap().health, None);
+    let none = request("--no-healthcheck i").unwrap().health.unwrap();
+    assert_eq!(none, health::Config { test: vec!["NONE".into()], ..health::Config::default() });
+    let line = "--health-cmd x --health-interval 1m30s --health-timeout 1.5s --health-start-period 1h \
+        --health-start-interval 20ms --health-retries 4 i";
+    let given = health::Config {
+        test: vec!["CMD-SHELL".into(), "x".into()],
+        interval: 90_000_000_000,
+        timeout: 1_500_000_000,
+        start_period: 3_600_000_000_000,
+        start_interval: 20_000_000,
+        retries: 4,
+    };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(request_with(&words, &[]).unwrap().health, Some(given));
+}
+
+#[test]
 fn mistakes_are_told() {
     let cases = [
         ("--pull foo i", "invalid pull option: 'foo': must be one of \"always\", \"missing\" or \"never\""),
@@ -136,6 +157,12 @@ fn mistakes_are_told() {
         ("--security-opt foo i", "invalid --security-opt: \"foo\""),
         ("--security-opt apparmor=x i", "--security-opt apparmor is not supported yet"),
         ("--restart always i", "--restart is not supported yet"),
+        ("--no-healthcheck --health-cmd x i", "--no-healthcheck conflicts with --health-* options"),
+        ("--health-start-interval -1s i", "--health-start-interval cannot be negative"),
+        (
+            "--health-interval 1 i",
+            "invalid argument \"1\" for \"--health-interval\" flag: time: missing unit in duration \"1\"",
+        ),
         ("-m 1g i", "--memory is not supported yet"),
         ("-dP i", "--publish-all is not supported yet"),
         ("--rm", "'coracle run' requires at least 1 argument"),

@@ -6,6 +6,7 @@
 //! length is checked here, so that all messages are worded like docker's.
 
 pub mod create;
+mod health;
 
 use std::ffi::OsString;
 

@@ -52,7 +52,8 @@ impl Command for Args {
             // As docker: whatever is no count means all.
             tail: tail.and_then(|text| text.parse().ok()),
             since: moment("since", since.as_deref())?,
-            until: moment("until", until.as_deref())?,
+            // As docker: a `0` is no end.
+            until: moment("until", until.as_deref().filter(|text| *text != "0"))?,
         };
         let engine = context.engine()?;
         let container = engine.store.find_container(&words[0]).map_err(CommandError::failure)?;

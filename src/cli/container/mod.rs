@@ -10,6 +10,7 @@ pub mod kill;
 pub mod logs;
 pub mod pause;
 pub mod port;
+pub mod prune;
 pub mod ps;
 pub mod rename;
 pub mod restart;

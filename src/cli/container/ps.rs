@@ -17,6 +17,7 @@ use crate::engine::container::remove::sweep_abandoned;
 use crate::spec::container::Status;
 use crate::spec::digest::Digest;
 use crate::spec::filter::Filters;
+use crate::spec::health;
 use crate::spec::image_ref::ImageRef;
 
 #[derive(Debug, clap::Args)]
@@ -65,6 +66,11 @@ const FIELDS: [Field; 15] = [
     ("Platform", "PLATFORM"),
 ];
 
+/// docker's `--format raw`.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+    state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels:{{pad .Labels 1 0}}\nports:{{pad .Ports 1 0}}\n";
+const RAW_SIZE: &str = "size: {{.Size}}\n";
+
 /// How long a command may be in the table.
 const COMMAND_WIDTH: usize = 20;
 /// And the path of a mount.
@@ -82,13 +88,17 @@ impl Command for Args {
         let Args { all, filter, format, last, latest, no_trunc, quiet, size } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let ignored = quiet && !matches!(Format::new(format.as_deref()), Format::Table);
-        let format = Format::new(format.as_deref().or_else(|| context.client().ps_format.as_deref()));
+        let chosen = format.as_deref().or_else(|| context.client().ps_format.as_deref());
+        let raw = if size { RAW.to_owned() + RAW_SIZE } else { RAW.to_owned() };
+        let format = Format::or_raw(chosen, &raw);
         let all = all || !filters.values("status").is_empty();
         let size = size || format.names(".Size");
         let last =
             if latest { Some(1) } else { last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
         let engine = context.engine()?;
-        let containers = engine.store.containers().map_err(CommandError::failure)?;
+        let begun = !all && last.is_none() && filters.is_empty();
+        let containers = if begun { engine.store.begun_containers() } else { engine.store.containers() };
+        let containers = containers.map_err(CommandError::failure)?;
         let containers = sweep_abandoned(engine, containers);
         let containers = choose(&engine.store, containers, &filters).map_err(CommandError::failure)?;
         let sizes = |container: &_| match size && !quiet {
@@ -104,7 +114,8 @@ impl Command for Args {
         }
         name_by_id(engine, &mut listed);
         let shown = Shown { no_trunc, size, now: Timestamp::now() };
-        let rows: Vec<Row> = listed.iter().map(|container| row(container, &shown)).collect();
+        let own = matches!(format, Format::Table);
+        let rows: Vec<Row> = if own { Vec::new() } else { listed.iter().map(|c| row(c, &shown)).collect() };
         let text = format.render(&FIELDS, &rows, || table(&listed, &shown))?;
         context.ui.print(&text).map(|()| ExitCode::SUCCESS)
     }
@@ -212,7 +223,17 @@ fn command(line: &str, no_trunc: bool) -> String {
 fn status(container: &Listed, now: Timestamp) -> String {
     match container.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", human::since(&container.started_at, now)),
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
+        }
+        Status::Running => {
+            let up = human::since(&container.started_at, now);
+            match container.health {
+                None => format!("Up {up}"),
+                Some(health::Status::Starting) => format!("Up {up} (health: starting)"),
+                Some(health) => format!("Up {up} ({})", health.name()),
+            }
+        }
         Status::Paused => format!("Up {} (Paused)", human::since(&container.started_at, now)),
         Status::Exited => {
             format!("Exited ({}) {} ago", container.exit_code, human::since(&container.finished_at, now))
@@ -246,6 +267,7 @@ mod tests {
             exit_code: 0,
             ports: crate::spec::port::parse_publish("127.0.0.1:8080:80").unwrap(),
             exposed: vec!["443/tcp".into()],
+            health: None,
             sizes: Some(Sizes { writable: 12, root: 130_000_000 }),
         }
     }
@@ -278,6 +300,18 @@ mod tests {
         efefefefefef   bb:1         "sh"                     5 minutes ago   Created                                                        c                0B (virtual 1.98MB)
         "#);
         assert_eq!(ids(&all, false), "b3b3b3b3b3b3\nefefefefefef\nefefefefefef\n");
+    }
+
+    #[test]
+    fn health_is_shown_while_it_runs() {
+        let now = shown(false, false).now;
+        let with = |health, status| super::status(&Listed { health, status, ..web() }, now);
+        let healthy = Some(health::Status::Healthy);
+        assert_eq!(with(None, Status::Running), "Up 5 minutes");
+        assert_eq!(with(Some(health::Status::Starting), Status::Running), "Up 5 minutes (health: starting)");
+        assert_eq!(with(healthy, Status::Running), "Up 5 minutes (healthy)");
+        assert_eq!(with(Some(health::Status::Unhealthy), Status::Running), "Up 5 minutes (unhealthy)");
+        assert!(!with(healthy, Status::Exited).contains("healthy"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `coracle update`: other limits for containers.
+//! `coracle update`: other limits or another restart policy for containers.
 
 use std::process::ExitCode;
 
+use crate::cli::args::create::parse_restart;
 use crate::cli::args::{Arity, Verb, missing};
 use crate::cli::error::CommandError;
 use crate::cli::{Command, Context, targets};
@@ -43,6 +44,9 @@ pub struct Args {
     /// Limit of processes and threads; -1 for none
     #[arg(long, value_name = "int")]
     pids_limit: Option<i64>,
+    /// What starts the container again when it exits ("no", "always", "unless-stopped", "on-failure[:max-retries]")
+    #[arg(long, value_name = "string")]
+    restart: Option<String>,
 }
 
 fn parse_swap(text: &str) -> Result<i64, String> {
@@ -62,7 +66,7 @@ impl Args {
             self.pids_limit,
             self.blkio_weight.map(i64::from),
         ];
-        let lists = [&self.cpuset_cpus, &self.cpuset_mems];
+        let lists = [&self.cpuset_cpus, &self.cpuset_mems, &self.restart];
         numbers.iter().all(Option::is_none) && lists.iter().all(|list| list.is_none())
     }
 
@@ -92,12 +96,7 @@ impl Command for Args {
         about: "Update configuration of one or more containers",
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         arity: Arity::AtLeast(1),
-        missing: &[
-            missing("cpu-rt-period"),
-            missing("cpu-rt-runtime"),
-            missing("kernel-memory"),
-            missing("restart"),
-        ],
+        missing: &[missing("cpu-rt-period"), missing("cpu-rt-runtime"), missing("kernel-memory")],
         ..Verb::PLAIN
     };
 
@@ -106,7 +105,9 @@ impl Command for Args {
             let words = "you must provide one or more flags when using this command";
             return Err(CommandError::usage_text(words));
         }
-        let change = Change { resources: self.resources() };
+        let restart =
+            self.restart.as_deref().filter(|text| !text.is_empty()).map(parse_restart).transpose()?;
+        let change = Change { resources: self.resources(), restart };
         let engine = context.engine()?;
         let ui = &context.ui;
         targets::each(ui, &words, |name| {

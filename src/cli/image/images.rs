@@ -49,7 +49,8 @@ impl Command for Args {
         // Images have no parents in this store, so `-a` shows what is shown anyway.
         let Args { all: _, digests, filter, format, no_trunc, quiet } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
-        let format = Format::new(format.as_deref().or_else(|| context.client().images_format.as_deref()));
+        let format =
+            Format::or_raw(format.as_deref().or_else(|| context.client().images_format.as_deref()), RAW);
         let request = Request { only: words.into_iter().next(), filters };
         let listed = list(&context.engine()?.store, &request).map_err(CommandError::failure)?;
         let now = Timestamp::now();
@@ -86,6 +87,10 @@ fn table(listed: &[Listed], digests: bool, no_trunc: bool, now: Timestamp) -> St
     }
     table.render()
 }
+
+/// docker's `--format raw`.
+const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\n\
+    virtual_size: {{.Size}}\n";
 
 const FIELDS: [Field; 11] = [
     ("ID", "IMAGE ID"),

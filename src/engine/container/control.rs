@@ -11,7 +11,8 @@ use crate::monitor::protocol::{Event, Request};
 use crate::monitor::{short_socket_path, socket_path};
 use crate::spec::id::ContainerId;
 use crate::spec::signal::InvalidSignal;
-use crate::store::containers::{self, Held};
+use crate::store::containers::{self, Container};
+use crate::store::held::Held;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,6 +22,8 @@ pub enum Error {
     Engine(#[from] crate::engine::Error),
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("container {0} was started meanwhile")]
+    Runs(String),
     #[error(transparent)]
     Signal(#[from] InvalidSignal),
     /// What failed, and on which container as it was named.
@@ -96,6 +99,19 @@ pub(super) fn ask(engine: &Engine, id: &ContainerId, what: &Request) -> Result<A
     }
 }
 
+/// Asks for the end, until there is none to come: a restart policy may have been quicker than the wish.
+pub(super) fn end(engine: &Engine, container: &Container, signal: i32, timeout: i64) -> Result<(), Error> {
+    let id = &container.record.id;
+    let monitor = container.state.monitor_pid;
+    loop {
+        ask(engine, id, &Request::Stop { signal, timeout })?;
+        match engine.store.container(id) {
+            Ok(now) if now.is_running() && now.state.monitor_pid == monitor => {}
+            _ => return Ok(()),
+        }
+    }
+}
+
 fn runs(engine: &Engine, id: &ContainerId) -> Result<bool, Error> {
     match engine.store.container(id) {
         // One of `--rm` goes with its monitor.
@@ -108,13 +124,20 @@ fn runs(engine: &Engine, id: &ContainerId) -> Result<bool, Error> {
 const TEARDOWN: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(2);
 
-/// Takes the lock of a container that has ended, as soon as its monitor has let go.
-pub(super) fn hold_ended(engine: &Engine, id: &ContainerId) -> Result<Held, containers::Error> {
+/// Takes the lock of a container that has ended, as soon as its monitor has let go. One that was just being
+/// started and runs now is ended with `force`.
+pub(super) fn hold_ended(engine: &Engine, id: &ContainerId, force: bool) -> Result<Held, Error> {
     let until = Instant::now() + TEARDOWN;
     loop {
         match engine.store.hold_container(id) {
-            Err(containers::Error::Busy(_)) if Instant::now() < until => std::thread::sleep(STEP),
-            result => return result,
+            Err(containers::Error::Busy(_)) if Instant::now() < until => match runs(engine, id)? {
+                true if force => {
+                    ask(engine, id, &Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
+                }
+                true => return Err(Error::Runs(id.short().to_owned())),
+                false => std::thread::sleep(STEP),
+            },
+            result => return Ok(result?),
         }
     }
 }

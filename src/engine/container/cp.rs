@@ -18,6 +18,7 @@ use crate::archive::extract::{self, Ownership, Rules};
 use crate::archive::pack::{self, Source};
 use crate::archive::unpack::{Note, Owners};
 use crate::engine::Engine;
+use crate::store::events::of_container;
 use crate::sys;
 use crate::sys::path::Root;
 
@@ -168,6 +169,7 @@ impl Out<'_> {
             (from, name) = names::rebase(&from, &stat.link_target);
             stat = files.stat(&from)?;
         }
+        self.engine.store.note(&of_container(files.container(), "archive-path", &[]));
         let Some(to) = to else {
             let stdout = io::stdout();
             // Under its own name, as docker does.
@@ -356,6 +358,7 @@ impl In<'_> {
         ownership: Ownership,
         feed: impl FnOnce(&File) -> Result<(), Error>,
     ) -> Result<Vec<Note>, Error> {
+        self.engine.store.note(&of_container(files.container(), "extract-to-dir", &[]));
         let (archive, out) = large_pipe()?;
         files.start_extract(directory, ownership, archive.as_fd())?;
         drop(archive);

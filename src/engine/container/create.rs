@@ -6,11 +6,14 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::spec::container::{
     ContainerRecord, ImageUse, NetworkMode, Options, ProcessSpec, RECORD_VERSION, Seccomp,
 };
 use crate::spec::digest::Digest;
 use crate::spec::env::{self, EnvChange};
+use crate::spec::health;
 use crate::spec::id::ContainerId;
 use crate::spec::image::RunConfig;
 use crate::spec::log::{InvalidLog, LogConfig};
@@ -18,6 +21,7 @@ use crate::spec::mount::{BindMount, TmpfsMount};
 use crate::spec::name::ContainerName;
 use crate::spec::platform::Platform;
 use crate::spec::port::PublishedPort;
+use crate::spec::restart::RestartPolicy;
 use crate::spec::signal;
 use crate::spec::user::{InvalidUser, UserSpec};
 
@@ -77,8 +81,11 @@ pub struct Request {
     /// A name or a number; `None`: the image's, else SIGTERM.
     pub stop_signal: Option<String>,
     pub auto_remove: bool,
+    pub restart: RestartPolicy,
     pub log: LogConfig,
     pub cidfile: Option<PathBuf>,
+    /// `None`: the image's.
+    pub health: Option<health::Config>,
 }
 
 /// What the plan needs to know of the image.
@@ -112,6 +119,12 @@ pub enum Error {
     CidFileExists(PathBuf),
     #[error(transparent)]
     Log(#[from] InvalidLog),
+    #[error(transparent)]
+    Health(#[from] health::Invalid),
+    #[error("the image's health check is malformed")]
+    ImageHealth(#[source] serde_json::Error),
+    #[error("the image's shell is malformed")]
+    ImageShell(#[source] serde_json::Error),
     #[error("failed to create the container ID file: open {path}")]
     CidFile { path: PathBuf, source: std::io::Error },
 }
@@ -264,10 +277,29 @@ fn options(request: &Request, config: &RunConfig) -> Result<Options, Error> {
         stop_signal,
         stop_signal_name,
         auto_remove: request.auto_remove,
+        restart: request.restart,
         log: request.log.clone(),
         cidfile: request.cidfile.clone(),
+        health: health_check(request, config)?,
+        shell: from_image(config, "Shell").map_err(Error::ImageShell)?.unwrap_or_default(),
         ..Options::default()
     })
+}
+
+/// The user's words, completed by the image's.
+fn health_check(request: &Request, config: &RunConfig) -> Result<Option<health::Config>, Error> {
+    let image: Option<health::Config> = from_image(config, "Healthcheck").map_err(Error::ImageHealth)?;
+    let Some(own) = request.health.clone() else { return Ok(image) };
+    own.check()?;
+    Ok(Some(own.merge(image.unwrap_or_default())))
+}
+
+/// A value that docker's images have beyond the OCI's.
+fn from_image<T: serde::de::DeserializeOwned>(
+    config: &RunConfig,
+    key: &str,
+) -> Result<Option<T>, serde_json::Error> {
+    config.other.get(key).map_or(Ok(None), Option::deserialize)
 }
 
 /// An image may declare `80` where `80/tcp` is meant.

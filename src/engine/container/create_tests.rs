@@ -223,6 +223,34 @@ fn one_mount_a_place() {
 }
 
 #[test]
+fn health_checks_are_merged() {
+    let image_with = |extra: serde_json::Value| {
+        let serde_json::Value::Object(extra) = extra else { unreachable!("an object") };
+        image(RunConfig { other: extra.into_iter().collect(), ..full() })
+    };
+    let checked = image_with(serde_json::json!({
+        "Healthcheck": {"Test": ["CMD-SHELL", "ask"], "Retries": 2}, "Shell": ["/bin/bash", "-c"],
+    }));
+    let options = planned(&Request::default(), &checked).unwrap().options;
+    assert_eq!(options.health.as_ref().unwrap().retries, 2);
+    assert_eq!(options.health_command(), Some(words("/bin/bash -c ask")));
+    let own = health::Config { test: words("NONE"), ..health::Config::default() };
+    let options = planned(&Request { health: Some(own), ..Request::default() }, &checked).unwrap().options;
+    assert_eq!(options.health.as_ref().unwrap().retries, 2);
+    assert!(!options.has_health_check());
+    assert_eq!(record(&Request::default()).options.health, None);
+    let short = health::Config { timeout: 1, ..health::Config::default() };
+    let wrong = planned(&Request { health: Some(short), ..Request::default() }, &checked);
+    assert!(matches!(wrong.unwrap_err(), Error::Health(_)));
+    for key in ["Healthcheck", "Shell"] {
+        let record = planned(&Request::default(), &image_with(serde_json::json!({ key: "a word" })));
+        assert!(record.is_err(), "a word is no {key}");
+        let nothing = serde_json::json!({ key: null });
+        assert!(!planned(&Request::default(), &image_with(nothing)).unwrap().options.has_health_check());
+    }
+}
+
+#[test]
 fn the_hosts_own_files_are_an_image() {
     let record = planned(&Request::default(), &ImageView::Host).unwrap();
     assert_eq!(record.process.argv, ["/bin/sh"]);

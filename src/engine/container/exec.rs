@@ -1,18 +1,15 @@
 //! `exec`: another process in a running container.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 
 use super::attach::{DetachKeys, Streams, terminal_size};
 use super::start::{Error, wait_started, watch};
 use crate::engine::Engine;
-use crate::monitor::session;
-use crate::spec::container::{NetworkMode, ProcessSpec, Status};
+use crate::monitor::session::Addition;
+use crate::spec::container::{ProcessSpec, Status};
 use crate::spec::env::merge;
-use crate::spec::id::ContainerId;
 use crate::store::containers::Container;
-use crate::store::events::{Pending, of_container};
-use crate::sys::process::{letter, pidfd_open, random, spawn_role, start_time};
+use crate::sys::process::{pidfd_open, start_time};
 
 #[derive(Debug)]
 pub struct Request {
@@ -32,6 +29,9 @@ pub struct Request {
 pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     let container = engine.store.find_container(&request.container)?;
     let not_running = || Error::NotRunning(container.record.id.to_string());
+    if container.state.status == Status::Restarting {
+        return Err(Error::Restarting(container.record.id.to_string()));
+    }
     if !container.is_running() {
         return Err(not_running());
     }
@@ -43,21 +43,17 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     if start_time(container.state.pid) != Some(container.state.pid_start_time) {
         return Err(not_running());
     }
-    let exec_id = ContainerId::from_bytes(random().map_err(Error::Random)?).to_string();
-    let note = |action: String| {
-        engine.store.note(&of_container(&container, action, &[("execID", exec_id.clone())]));
+    let addition = Addition {
+        store: &engine.store,
+        container: &container,
+        init: init.as_fd(),
+        process: process(&container, &request),
+        privileged: request.privileged,
+        single_id: engine.mapped()?.is_single(),
+        attached: !request.detach,
+        size: terminal_size(),
     };
-    let order = order(engine, &container, &request, &exec_id)?;
-    let line = request.argv.join(" ");
-    note(format!("exec_create: {line}"));
-    let order = serde_json::to_string(&order).expect("plain data always serialises");
-    let (ours, theirs) = UnixStream::pair().map_err(Error::Connection)?;
-    let order = letter(&order).map_err(Error::Monitor)?;
-    let inherit =
-        [(theirs.as_fd(), session::CLIENT), (init.as_fd(), session::INIT), (order.as_fd(), session::ORDER)];
-    spawn_role(session::ROLE, &[], &inherit).map_err(Error::Monitor)?;
-    drop(theirs);
-    note(format!("exec_start: {line}"));
+    let (ours, _) = addition.start().map_err(Error::Monitor)?;
     if request.detach {
         wait_started(engine, ours)?;
         return Ok(0);
@@ -67,41 +63,18 @@ pub fn exec(engine: &Engine, request: Request) -> Result<i32, Error> {
     watch(engine, ours, &streams, &mut || ())
 }
 
-fn order(
-    engine: &Engine,
-    container: &Container,
-    request: &Request,
-    exec_id: &str,
-) -> Result<session::Order, Error> {
+fn process(container: &Container, request: &Request) -> ProcessSpec {
     let first = &container.record.process;
     let mut env = first.env.clone();
     if request.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
-    let process = ProcessSpec {
+    ProcessSpec {
         argv: request.argv.clone(),
         env: merge(&env, &request.env),
         cwd: request.workdir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| first.cwd.clone()),
         user: request.user.clone().unwrap_or_else(|| first.user.clone()),
         tty: request.tty,
         open_stdin: request.interactive,
-    };
-    let mut options = container.record.options.clone();
-    if request.privileged {
-        // All capabilities, and the container's system call filter all the same.
-        (options.cap_add, options.cap_drop) = (vec!["ALL".to_owned()], Vec::new());
     }
-    let host_network = options.network == NetworkMode::Host;
-    let single_id = engine.mapped()?.is_single();
-    Ok(session::Order {
-        process,
-        options,
-        host_network,
-        single_id,
-        cgroup: container.cgroup(),
-        attached: !request.detach,
-        data: engine.config.data.clone(),
-        die: Pending::new(container, "exec_die", &[("execID", exec_id.to_owned())]),
-        size: terminal_size(),
-    })
 }

@@ -39,7 +39,10 @@ pub enum Error {
 }
 
 /// docker's words for what a container can be; not all of them happen here.
-const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+pub const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// And for its health.
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// Keeps what the filters admit. `all` are the containers to look among.
 pub fn choose(store: &Store, all: Vec<Container>, filters: &Filters) -> Result<Vec<Container>, Error> {
@@ -114,14 +117,13 @@ impl<'a> Wanted<'a> {
             value: value.to_owned(),
             why: why.to_owned(),
         };
-        if let Some(status) = filters.values("status").iter().find(|s| !STATUSES.contains(&s.as_str())) {
-            return Err(wrong(
-                "status",
-                status,
-                &format!("invalid value for state ({status}): must be one of {}", STATUSES.join(", ")),
-            )
-            .into());
+        for (key, noun, words) in [("status", "state", &STATUSES[..]), ("health", "health", &HEALTHS)] {
+            if let Some(value) = filters.values(key).iter().find(|value| !words.contains(&value.as_str())) {
+                let why = format!("invalid value for {noun} ({value}): must be one of {}", words.join(", "));
+                return Err(wrong(key, value, &why).into());
+            }
         }
+        filters.boolean("is-task")?;
         let exited = filters
             .values("exited")
             .iter()
@@ -149,6 +151,7 @@ impl<'a> Wanted<'a> {
 
     fn admits(&self, container: &Container) -> bool {
         let (record, state, filters) = (&container.record, &container.state, self.filters);
+        let health = container.health.as_ref().map_or("none", |health| health.status.name());
         let slashed = format!("/{}", container.name);
         let any = |patterns: &[Pattern], texts: &[&str]| {
             patterns.is_empty() || patterns.iter().any(|p| texts.iter().any(|text| p.matches(text)))
@@ -162,9 +165,9 @@ impl<'a> Wanted<'a> {
             && self.since.as_ref().is_none_or(|moment| record.created > *moment)
             && filters.labels("label", &record.options.labels)
             && filters.admits("network", |network| network == network_name(&record.options.network))
-            && filters.admits("is-task", |is| matches!(is, "false" | "0"))
+            && matches!(filters.boolean("is-task"), Ok(None | Some(false)))
             && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
-            && filters.admits("health", |health| health == "none")
+            && filters.admits("health", |wanted| wanted == health)
             && filters.admits("volume", |volume| self.has_volume(container, volume))
             && (self.ancestors.is_empty() || self.ancestors.iter().any(|a| descends(&record.image, a)))
             && self.admits_ports(container)
@@ -227,6 +230,7 @@ fn descends(image: &ImageUse, (name, ancestor): &(String, Option<Image>)) -> boo
 mod tests {
     use super::*;
     use crate::engine::container::sample;
+    use crate::spec::health::Health;
 
     fn chosen(typed: &[&str]) -> Result<Vec<String>, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -238,6 +242,9 @@ mod tests {
         let mut db = sample::container("db", "2026-01-01T00:00:02Z", Status::Exited);
         db.state.exit_code = 3;
         db.record.options.exposed_ports = vec!["53/udp".into()];
+        db.record.options.health = Some(crate::spec::health::Config::default());
+        web.health =
+            Some(Health { status: crate::spec::health::Status::Healthy, failing_streak: 0, log: Vec::new() });
         let web2 = sample::container("web2", "2026-01-01T00:00:03Z", Status::Created);
         let typed: Vec<String> = typed.iter().map(|text| (*text).to_owned()).collect();
         let filters = Filters::parse(&typed, &KEYS).map_err(|error| error.to_string())?;
@@ -268,6 +275,9 @@ mod tests {
             (&["expose=80"], &["web"]),
             (&["expose=53/udp"], &["db"]),
             (&["is-task=true"], &[]),
+            (&["health=healthy"], &["web"]),
+            (&["health=none"], &["db", "web2"]),
+            (&["health=starting", "health=healthy"], &["web"]),
         ];
         for (typed, expected) in cases {
             assert_eq!(chosen(typed).unwrap(), *expected, "{typed:?}");
@@ -277,6 +287,9 @@ mod tests {
     #[test]
     fn wrong_values_are_refused() {
         assert!(chosen(&["status=nope"]).unwrap_err().contains("invalid filter 'status=nope'"));
+        assert!(chosen(&["health=sick"]).unwrap_err().ends_with(
+            "invalid filter 'health=sick': invalid value for health (sick): must be one of none, starting, healthy, unhealthy"
+        ));
         assert!(chosen(&["exited=x"]).unwrap_err().contains("invalid filter 'exited=x'"));
         assert_eq!(chosen(&["before=nobody"]).unwrap_err(), "No such container: nobody");
         assert_eq!(chosen(&["nope=1"]).unwrap_err(), "invalid filter 'nope'");

@@ -1,6 +1,6 @@
 //! `kill`: a signal for the container's first process.
 
-use super::control::{self, Answer, ask};
+use super::control::{self, Answer, ask, end};
 use crate::engine::Engine;
 use crate::monitor::protocol::Request;
 use crate::spec::signal;
@@ -12,18 +12,17 @@ pub fn kill(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
 }
 
 fn send(engine: &Engine, key: &str, signal: &str) -> Result<(), Error> {
+    let signal = signal::parse(signal)?;
     let container = engine.store.find_container(key)?;
     let id = &container.record.id;
-    let signal = signal::parse(signal)?;
     if !container.is_running() {
         return Err(Error::NotRunning(id.to_string()));
     }
     // As docker: nobody can resist SIGKILL, so the end is waited for, and `start` may follow at once.
-    let request = match signal {
-        libc::SIGKILL => Request::Stop { signal, timeout: 0 },
-        signal => Request::Kill { signal },
-    };
-    match ask(engine, id, &request)? {
+    if signal == libc::SIGKILL {
+        return end(engine, &container, signal, 0);
+    }
+    match ask(engine, id, &Request::Kill { signal })? {
         Answer::Gone => Err(Error::NotRunning(id.to_string())),
         Answer::Done | Answer::Exited(_) => Ok(()),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::filter::network_name;
 use crate::spec::container::{ImageUse, Status};
 use crate::spec::digest::Digest;
+use crate::spec::health;
 use crate::spec::id::ContainerId;
 use crate::spec::port::PublishedPort;
 use crate::store::containers::Container;
@@ -50,6 +51,8 @@ pub struct Listed {
     pub ports: Vec<PublishedPort>,
     /// `80/tcp` and the like: open in a running container and not published.
     pub exposed: Vec<String>,
+    /// `None` without a health check, or before the first start.
+    pub health: Option<health::Status>,
     /// Asked for with [`Sizes`] only.
     pub sizes: Option<Sizes>,
 }
@@ -66,7 +69,7 @@ pub fn list<E>(
 ) -> Result<Vec<Listed>, E> {
     let mut chosen = containers;
     if request.last.is_none() && !request.all {
-        chosen.retain(|container| container.is_running());
+        chosen.retain(Container::is_running);
     }
     chosen.sort_by(|a, b| b.record.created.cmp(&a.record.created));
     chosen.truncate(request.last.unwrap_or(usize::MAX));
@@ -75,7 +78,7 @@ pub fn list<E>(
 
 fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
     let (record, state) = (&container.record, &container.state);
-    let running = state.status.is_alive();
+    let running = state.status.has_process();
     // As docker: without a network of its own a container's ports say nothing.
     let own_network = !matches!(state.network.as_str(), "none" | "host");
     let ports = if running { state.ports.clone() } else { Vec::new() };
@@ -101,6 +104,7 @@ fn listed(container: &Container, sizes: Option<Sizes>) -> Listed {
         exit_code: state.exit_code,
         ports,
         exposed,
+        health: container.health.as_ref().map(|health| health.status),
         sizes,
     }
 }

@@ -14,6 +14,7 @@ pub mod list;
 pub mod logs;
 pub mod pause;
 pub mod port;
+pub mod prune;
 pub mod remove;
 pub mod rename;
 pub mod restart;

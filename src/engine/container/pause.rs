@@ -14,6 +14,8 @@ pub enum Error {
     NotRunning(String),
     #[error("Container {0} is already paused")]
     Paused(String),
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
     #[error(transparent)]
     Control(#[from] control::Error),
 }
@@ -32,6 +34,9 @@ pub fn pause(engine: &Engine, key: &str) -> Result<Means, Error> {
     let id = &container.record.id;
     if container.state.status == Status::Paused {
         return Err(Error::Paused(id.to_string()));
+    }
+    if container.state.status == Status::Restarting {
+        return Err(Error::Restarting(id.to_string()));
     }
     if !container.is_running() {
         return Err(Error::NotRunning(id.to_string()));

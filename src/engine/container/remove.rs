@@ -1,8 +1,8 @@
 //! `rm`: its name is free and its record gone when this returns.
 
-use super::control::{self, ask, hold_ended};
+use super::control::{self, end, hold_ended};
 use crate::engine::Engine;
-use crate::monitor::{self, protocol::Request};
+use crate::monitor;
 use crate::spec::container::Status;
 use crate::store::containers::{self, Container};
 use crate::store::events::of_container;
@@ -12,9 +12,9 @@ pub enum Error {
     #[error("No such container: {0}")]
     NoSuch(String),
     #[error(
-        "cannot remove container {name:?}: container is running: stop the container before removing or force remove"
+        "cannot remove container {name:?}: container is {status}: stop the container before removing or force remove"
     )]
-    Running { name: String },
+    Running { name: String, status: &'static str },
     #[error("cannot remove container {name:?}: container is paused and must be unpaused first")]
     Paused { name: String },
     #[error(transparent)]
@@ -42,12 +42,13 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
             return Err(Error::Paused { name: container.name });
         }
         Ok(container) if container.is_running() && !force => {
-            return Err(Error::Running { name: container.name });
+            let status = container.state.status.name();
+            return Err(Error::Running { name: container.name, status });
         }
         Ok(container) => {
             let id = container.record.id.clone();
             if container.is_running() {
-                ask(engine, &id, &Request::Stop { signal: libc::SIGKILL, timeout: 0 })?;
+                end(engine, &container, libc::SIGKILL, 0)?;
             }
             id
         }
@@ -57,9 +58,9 @@ pub fn remove(engine: &Engine, key: &str, force: bool, _volumes: bool) -> Result
         }
         Err(error) => return Err(error.into()),
     };
-    let held = match hold_ended(engine, &id) {
+    let held = match hold_ended(engine, &id, force) {
         // A container of `--rm` is removed by its monitor.
-        Err(containers::Error::NoSuch(_)) => return Ok(()),
+        Err(control::Error::Containers(containers::Error::NoSuch(_))) => return Ok(()),
         result => result?,
     };
     let container = engine.store.container(&id);

@@ -2,7 +2,8 @@
 
 use crate::engine::Engine;
 use crate::spec::name::{ContainerName, InvalidName};
-use crate::store::containers;
+use crate::store::containers::{self, Container};
+use crate::store::events::of_container;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,9 +29,16 @@ pub fn rename(engine: &Engine, key: &str, name: &str) -> Result<(), Error> {
     if bare == container.name {
         return Err(Error::Same);
     }
-    let new: ContainerName = bare.parse().map_err(Error::Name)?;
+    // docker tells the new name with its slash.
+    let new: ContainerName = bare.parse().map_err(|error: InvalidName| Error::Name(error.slashed()))?;
     match engine.store.rename_container(&container.record.id, new.as_str()) {
         Err(error @ containers::Error::NameTaken { .. }) => Err(Error::Taken(error)),
-        result => result.map_err(Error::Containers),
+        result => {
+            result.map_err(Error::Containers)?;
+            let old = format!("/{}", container.name);
+            let renamed = Container { name: new.as_str().to_owned(), ..container };
+            engine.store.note(&of_container(&renamed, "rename", &[("oldName", old)]));
+            Ok(())
+        }
     }
 }

@@ -79,7 +79,7 @@ fn make(engine: &Engine, request: &Request) -> Result<Container, Error> {
         cidfile.write(&record.id)?;
     }
     let state = crate::spec::container::ContainerState::created();
-    let container = Container { record, name, state, updated: Updated::default() };
+    let container = Container { record, name, state, health: None, updated: Updated::default() };
     still_there(engine, &container)?;
     engine.store.note(&of_container(&container, "create", &[]));
     Ok(container)

@@ -37,6 +37,7 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         },
     };
     let state = ContainerState {
+        restart_count: 0,
         version: STATE_VERSION,
         status,
         pid: if running { 4711 } else { 0 },
@@ -53,5 +54,5 @@ pub fn container(name: &str, created: &str, status: Status) -> Container {
         lost: Vec::new(),
         cgroup: String::new(),
     };
-    Container { record, name: name.to_owned(), state, updated: Updated::default() }
+    Container { record, name: name.to_owned(), state, health: None, updated: Updated::default() }
 }

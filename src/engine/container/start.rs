@@ -10,6 +10,7 @@ use crate::monitor::{self, Order};
 use crate::rootfs::driver::Driver;
 use crate::spec::container::{ImageUse, Status};
 use crate::store::containers::{self, Container};
+use crate::store::events::of_container;
 use crate::sys::process::{letter, spawn_role};
 
 #[derive(Debug)]
@@ -52,6 +53,10 @@ pub enum Error {
     MonitorLost,
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
+    #[error("You cannot attach to a restarting container, wait until it is running")]
+    BetweenRuns,
     #[error("Container {0} is paused, unpause the container before exec")]
     Paused(String),
     #[error("cannot start a paused container, try unpause instead")]
@@ -96,10 +101,11 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
     }
     match attach {
         None => {
-            wait_started(engine, launch(engine, &container, false)?)?;
-            Ok(None)
+            let started = wait_started(engine, launch(engine, &container, false)?);
+            unless_started_beside(engine, &container, started).map(|()| None)
         }
         Some(options) => {
+            engine.store.note(&of_container(&container, "attach", &[]));
             let socket = launch(engine, &container, true)?;
             let process = &container.record.process;
             let streams = Streams {
@@ -112,6 +118,19 @@ pub fn start(engine: &Engine, key: &str, attach: Option<AttachOptions>) -> Resul
             };
             unless_left(watch(engine, socket, &streams, &mut || ()))
         }
+    }
+}
+
+/// Another `start` at the same moment had the container: what was asked for is done.
+fn unless_started_beside(
+    engine: &Engine,
+    container: &Container,
+    started: Result<(), Error>,
+) -> Result<(), Error> {
+    let runs = || engine.store.container(&container.record.id).is_ok_and(|now| now.is_running());
+    match started {
+        Err(Error::Failed(_)) if runs() => Ok(()),
+        result => result,
     }
 }
 

@@ -1,9 +1,8 @@
 //! `stop`: the stop signal, some time, then SIGKILL. The monitor carries it out, so it is done even
 //! when the client goes away.
 
-use super::control::{self, ask};
+use super::control::{self, end};
 use crate::engine::Engine;
-use crate::monitor::protocol::Request;
 use crate::spec::signal;
 
 pub use control::Error;
@@ -19,8 +18,7 @@ pub fn stop(engine: &Engine, key: &str, signal: Option<&str>, timeout: Option<i6
     }
     let ask = || {
         let signal = signal.map_or(Ok(container.record.options.stop_signal), signal::parse)?;
-        let request = Request::Stop { signal, timeout: timeout.unwrap_or(TIMEOUT) };
-        ask(engine, &container.record.id, &request).map(drop)
+        end(engine, &container, signal, timeout.unwrap_or(TIMEOUT))
     };
     ask().map_err(Error::on("stop", key))
 }

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use super::files::{self, Files};
 use crate::engine::Engine;
+use crate::spec::container::Status;
 use crate::store::containers;
+use crate::store::events::of_container;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,6 +14,8 @@ pub enum Error {
     Containers(#[from] containers::Error),
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
     #[error(transparent)]
     Files(#[from] files::Error),
     #[error("cannot run ps; it is in the package procps")]
@@ -39,12 +43,16 @@ pub fn top(engine: &Engine, key: &str, options: &[String]) -> Result<Processes, 
     if !container.is_running() {
         return Err(Error::NotRunning(container.record.id.to_string()));
     }
+    if container.state.status == Status::Restarting {
+        return Err(Error::Restarting(container.record.id.to_string()));
+    }
     let line = if options.is_empty() { "-ef".to_owned() } else { options.join(" ") };
     check_options(&line)?;
     let pids = Files::at_home(engine, &container, key)?.processes(container.state.pid)?;
     if pids.is_empty() {
         return Err(Error::NotRunning(container.record.id.to_string()));
     }
+    engine.store.note(&of_container(&container, "top", &[]));
     let program = engine.config.find_program("ps").unwrap_or_else(|| "ps".into());
     let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let list: Vec<String> = pids.iter().map(i32::to_string).collect();

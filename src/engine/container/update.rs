@@ -1,10 +1,11 @@
-//! `update`: other limits for a container, now and whenever it is started. Runs in the client.
+//! `update`: other limits or another restart policy for a container, now and whenever it is started. Runs in the client.
 
 use std::fs;
 
 use crate::cgroup::limits;
 use crate::engine::Engine;
 use crate::spec::resources::{Available, Invalid, Resources};
+use crate::spec::restart::RestartPolicy;
 use crate::store::containers;
 use crate::store::events::of_container;
 
@@ -14,6 +15,10 @@ pub enum Error {
     Invalid(#[from] Invalid),
     #[error(transparent)]
     Containers(#[from] containers::Error),
+    #[error(
+        "Cannot update container {0}: Restart policy cannot be updated because AutoRemove is enabled for the container"
+    )]
+    AutoRemoved(String),
     #[error("Cannot update container {id}")]
     Conflict {
         id: String,
@@ -26,6 +31,7 @@ pub enum Error {
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     pub resources: Resources,
+    pub restart: Option<RestartPolicy>,
 }
 
 /// Changes one container. The result says which limits do not hold for one that runs, and why.
@@ -33,14 +39,21 @@ pub fn update(engine: &Engine, key: &str, change: &Change) -> Result<Option<Stri
     change.resources.check(&available())?;
     let container = engine.store.find_container(key)?;
     let id = &container.record.id;
+    if change.restart.is_some_and(|policy| policy != RestartPolicy::No)
+        && container.record.options.auto_remove
+    {
+        return Err(Error::AutoRemoved(id.to_string()));
+    }
     let updated = engine.store.update_container(id, |updated| {
+        // The monitor looks at it when the program ends.
+        updated.restart = change.restart.or(updated.restart);
         let conflict = |source| Error::Conflict { id: id.to_string(), source };
         updated.resources.change(&change.resources).map_err(conflict)
     })?;
     engine.store.note(&of_container(&container, "update", &[]));
     // It may have been started meanwhile.
     let container = engine.store.container(id)?;
-    if !container.is_running() {
+    if !container.state.status.has_process() || change.resources == Resources::default() {
         return Ok(None);
     }
     Ok(limits::apply(container.cgroup().as_deref(), &updated.resources).sentence())

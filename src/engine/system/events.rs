@@ -28,12 +28,19 @@ pub struct Request {
 pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error("`since` time ({since}) cannot be after `until` time ({until})")]
+    Backwards { since: i64, until: i64 },
     #[error("cannot wait for events")]
     Wait(#[from] sys::Error),
 }
 
 /// Hands every event that is meant to `show`, which says whether to go on.
 pub fn events(engine: &Engine, request: &Request, show: &mut dyn FnMut(&Event) -> bool) -> Result<(), Error> {
+    if let (Some(since), Some(until)) = (request.since, request.until)
+        && since > until
+    {
+        return Err(Error::Backwards { since: since.as_second(), until: until.as_second() });
+    }
     // Watched before it is read: nothing is missed in between.
     let log = engine.store.layout().events();
     let directory = log.parent().unwrap_or(std::path::Path::new("/"));

@@ -48,8 +48,8 @@ pub struct Machine {
 }
 
 pub fn info(containers: &[Container], known: Known) -> Info {
-    let count = |status| containers.iter().filter(|c| c.state.status == status).count();
-    let (running, paused) = (count(Status::Running), count(Status::Paused));
+    let paused = containers.iter().filter(|c| c.state.status == Status::Paused).count();
+    let running = containers.iter().filter(|c| c.is_running()).count() - paused;
     Info { running, paused, stopped: containers.len() - running - paused, known, machine: Machine::read() }
 }
 

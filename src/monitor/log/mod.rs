@@ -142,9 +142,11 @@ impl Log {
     /// Puts away all but the last piece of a long line; where that begins.
     fn pieces(&mut self, stream: Stream, line: &[u8], time: &str) -> usize {
         let mut cut = 0;
-        // The newline is no part of a line's length.
-        let length = line.strip_suffix(b"\n").unwrap_or(line).len();
-        while length - cut > LINE_MAX {
+        // The newline is no part of a line's length; docker puts a full piece away before it sees one.
+        let text = line.strip_suffix(b"\n");
+        let longest = if text.is_some() { LINE_MAX - 1 } else { LINE_MAX };
+        let length = text.unwrap_or(line).len();
+        while length - cut > longest {
             let piece = &line[cut..cut + letter_border(&line[cut..], LINE_MAX)];
             self.put(stream, piece, time, true);
             cut += piece.len();
@@ -230,5 +232,13 @@ mod tests {
             assert_eq!(lengths, [Some(LINE_MAX), Some(LINE_MAX), Some(2), Some(2)]);
         }
         assert!(written(|_| ()).is_empty());
+        // A line that fills a piece: its newline comes by itself.
+        for step in [1000, LINE_MAX, LINE_MAX * 3] {
+            let mut text = vec![b'x'; LINE_MAX];
+            text.extend_from_slice(b"\ny");
+            let lines = written(|log| text.chunks(step).for_each(|part| log.take(Stream::Stdout, part)));
+            let lengths: Vec<_> = lines.iter().map(|l| l["log"].as_str().map(str::len)).collect();
+            assert_eq!(lengths, [Some(LINE_MAX), Some(1), Some(1)]);
+        }
     }
 }

@@ -36,7 +36,9 @@ struct Session {
     socket: OwnedFd,
     listener: usize,
     route: Route,
-    /// The container's other address, for a server that does not listen on the first.
+    /// Where the socket sends to.
+    to: SocketAddr,
+    /// The container's other address, for a server that does not listen on that one.
     other: Option<SocketAddr>,
     /// The source whose answers are caught for this session.
     caught: Option<IpAddr>,
@@ -99,21 +101,22 @@ impl Sessions {
         let Some(first) = first else { return Ok(None) };
         let port = listener.container_port;
         self.make_room(target);
-        let associated = target.associate(route.peer, SocketAddr::new(first, port));
+        let to = SocketAddr::new(first, port);
+        let associated = target.associate(route.peer, to);
         let (socket, caught) = associated.inspect_err(|_| target.refresh())?;
         self.last_number += 1;
         let number = self.last_number;
         watch(epoll, &socket, number)?;
         let other = second.map(|ip| SocketAddr::new(ip, port));
-        let session =
-            Session { socket, listener: listener.number, route, other, caught, last: Instant::now() };
+        let last = Instant::now();
+        let session = Session { socket, listener: listener.number, route, to, other, caught, last };
         self.by_client.insert((session.listener, route), number);
         self.by_number.insert(number, session);
         Ok(Some(number))
     }
 
-    /// Sends a client's datagram on. A refusal by the container's first address leads to the
-    /// other one, once.
+    /// Sends a client's datagram on. A refusal by one of the container's addresses leads to the
+    /// other one; and back, for the server may not have been there yet.
     fn pass_on(&mut self, number: u64, bytes: &[u8], target: &mut Target, epoll: &Epoll) {
         let Some(session) = self.by_number.get_mut(&number) else { return };
         session.last = Instant::now();
@@ -126,13 +129,13 @@ impl Sessions {
         if socket::take_error(&session.socket).is_none() {
             return;
         }
-        session.other = None;
         let Ok((socket, caught)) = target.associate(session.route.peer, other) else { return };
         if watch(epoll, &socket, number).is_err() {
             return target.release(caught);
         }
         target.release(std::mem::replace(&mut session.caught, caught));
         session.socket = socket;
+        session.other = Some(std::mem::replace(&mut session.to, other));
         // Lost like any datagram when it fails.
         let _ = socket::transmit(&session.socket, bytes);
     }

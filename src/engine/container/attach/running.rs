@@ -7,6 +7,7 @@ use crate::engine::container::control::connect;
 use crate::engine::container::start::{Error, watch};
 use crate::spec::container::Status;
 use crate::store::containers::Container;
+use crate::store::events::of_container;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -25,8 +26,10 @@ pub fn attach(engine: &Engine, container: &Container, options: &Options) -> Resu
     if !container.is_running() {
         return Err(Error::Stopped);
     }
-    if container.state.status == Status::Paused {
-        return Err(Error::AttachPaused);
+    match container.state.status {
+        Status::Restarting => return Err(Error::BetweenRuns),
+        Status::Paused => return Err(Error::AttachPaused),
+        _ => {}
     }
     let process = &container.record.process;
     let streams = Streams {
@@ -39,6 +42,7 @@ pub fn attach(engine: &Engine, container: &Container, options: &Options) -> Resu
         redraw: true,
     };
     let socket = connect(&engine.config.runtime, id).map_err(Error::Connection)?.ok_or(Error::Stopped)?;
+    engine.store.note(&of_container(container, "attach", &[]));
     match watch(engine, socket, &streams, &mut || ()) {
         // It ended while we came in: the state tells how.
         Err(Error::MonitorLost) => match engine.store.container(id) {

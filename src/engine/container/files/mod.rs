@@ -16,7 +16,8 @@ use crate::archive::unpack::Note;
 use crate::engine::Engine;
 use crate::monitor;
 use crate::runtime::usage::Usage;
-use crate::store::containers::{self, Container, Held};
+use crate::store::containers::{self, Container};
+use crate::store::held::Held;
 use crate::sys;
 use crate::sys::error::Context;
 use crate::sys::message;
@@ -58,6 +59,7 @@ pub struct Files {
     held: Option<Held>,
     /// What the user calls the container.
     name: String,
+    container: Container,
 }
 
 impl Files {
@@ -132,11 +134,17 @@ impl Files {
         inherit.extend(held.as_ref().map(|held| (held.lock(), LOCK)));
         let child = spawn_role(ROLE, &[], &inherit).map_err(Error::Start)?;
         drop(theirs);
-        let files = Files { socket: Some(ours), child, held, name: key.to_owned() };
+        let (container, name) = (container.clone(), key.to_owned());
+        let files = Files { socket: Some(ours), child, held, container, name };
         match files.receive()? {
             Answer::Ready => Ok(files),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// The container whose files these are.
+    pub fn container(&self) -> &Container {
+        &self.container
     }
 
     /// What is at a path; a link as itself, unless the path ends in `/` or `/.`.

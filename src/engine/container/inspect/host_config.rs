@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::network::{PortMap, asked, mode_name};
 use crate::spec::container::{Options, Seccomp};
-use crate::spec::log;
 use crate::spec::mount::BindMount;
 use crate::spec::resources::Resources;
+use crate::spec::{log, restart};
 
 /// `/dev/shm`, in bytes; docker's default.
 const SHM_SIZE: u64 = 64 << 20;
@@ -90,7 +90,13 @@ struct RestartPolicy {
 
 impl Default for RestartPolicy {
     fn default() -> RestartPolicy {
-        RestartPolicy { name: "no", maximum_retry_count: 0 }
+        RestartPolicy::from(restart::RestartPolicy::No)
+    }
+}
+
+impl From<restart::RestartPolicy> for RestartPolicy {
+    fn from(policy: restart::RestartPolicy) -> RestartPolicy {
+        RestartPolicy { name: policy.name(), maximum_retry_count: policy.most() }
     }
 }
 
@@ -153,12 +159,13 @@ impl From<&Resources> for Limits {
     }
 }
 
-pub fn describe(options: &Options, resources: &Resources) -> HostConfig {
+pub fn describe(options: &Options, resources: &Resources, restart: restart::RestartPolicy) -> HostConfig {
     let given = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let hidden = |paths: &[&str]| {
         (!options.privileged).then(|| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>())
     };
     HostConfig {
+        restart_policy: restart.into(),
         binds: (!options.binds.is_empty()).then(|| options.binds.iter().map(bind).collect()),
         container_id_file: options.cidfile.clone().unwrap_or_default(),
         log_config: LogConfig::from(&options.log),
@@ -207,7 +214,12 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_looks_like_dockers_nothing() {
-        let json = serde_json::to_value(describe(&Options::default(), &Resources::default())).unwrap();
+        let json = serde_json::to_value(describe(
+            &Options::default(),
+            &Resources::default(),
+            restart::RestartPolicy::No,
+        ))
+        .unwrap();
         for key in ["Binds", "CapAdd", "CapDrop", "SecurityOpt", "PidsLimit", "VolumesFrom"] {
             assert!(json[key].is_null(), "{key}");
         }
@@ -227,7 +239,9 @@ mod tests {
             pids_limit: Some(0),
             ..Resources::default()
         };
-        let json = serde_json::to_value(describe(&Options::default(), &resources)).unwrap();
+        let json =
+            serde_json::to_value(describe(&Options::default(), &resources, restart::RestartPolicy::No))
+                .unwrap();
         assert_eq!((&json["Memory"], &json["NanoCpus"]), (&67_108_864.into(), &1_500_000_000.into()));
         assert_eq!((&json["CpusetCpus"], &json["CpusetMems"]), (&"0-1".into(), &"".into()));
         assert_eq!((&json["PidsLimit"], &json["MemorySwap"]), (&0.into(), &0.into()));
@@ -243,7 +257,9 @@ mod tests {
             tmpfs: vec![crate::spec::mount::parse_tmpfs("/run:size=1m").unwrap()],
             ..Options::default()
         };
-        let json = serde_json::to_value(describe(&options, &Resources::default())).unwrap();
+        let json =
+            serde_json::to_value(describe(&options, &Resources::default(), restart::RestartPolicy::No))
+                .unwrap();
         assert_eq!(
             json["SecurityOpt"],
             serde_json::json!(["seccomp=unconfined", "no-new-privileges", "label=disable"])

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::list::{Sizes, image_name};
 use crate::spec::container::{ImageUse, Status};
+use crate::spec::health::{self, Outcome};
 use crate::spec::log::Driver;
 use crate::store::containers::Container;
 
@@ -93,6 +94,16 @@ struct State {
     error: String,
     started_at: String,
     finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    status: &'static str,
+    failing_streak: u32,
+    log: Vec<Outcome>,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,6 +153,8 @@ struct Config {
     stdin_once: bool,
     env: Vec<String>,
     cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<health::Config>,
     image: String,
     volumes: Option<Set>,
     working_dir: String,
@@ -164,7 +177,7 @@ pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) ->
         created: record.created.clone(),
         path,
         args,
-        state: describe_state(state),
+        state: describe_state(container),
         image: image_id(&record.image),
         resolv_conf_path: places.resolv_conf.clone(),
         hostname_path: places.hostname.clone(),
@@ -174,14 +187,18 @@ pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) ->
             Driver::None | Driver::Journald => PathBuf::new(),
         },
         name: format!("/{name}"),
-        restart_count: 0,
+        restart_count: state.restart_count,
         driver: state.driver.clone(),
         platform: "linux",
         mount_label: "",
         process_label: "",
         app_armor_profile: "",
         exec_ids: None,
-        host_config: host_config::describe(&record.options, container.resources()),
+        host_config: host_config::describe(
+            &record.options,
+            container.resources(),
+            container.restart_policy(),
+        ),
         graph_driver: graph_driver(container, places),
         size_rw: sizes.map(|s| s.writable),
         size_root_fs: sizes.map(|s| s.root),
@@ -192,13 +209,14 @@ pub fn describe(container: &Container, places: &Places, sizes: Option<Sizes>) ->
     }
 }
 
-fn describe_state(state: &crate::spec::container::ContainerState) -> State {
+fn describe_state(container: &Container) -> State {
+    let state = &container.state;
     let moment = |text: &str| if text.is_empty() { NEVER.to_owned() } else { text.to_owned() };
     State {
         status: state.status.name(),
         running: state.status.is_alive(),
         paused: state.status == Status::Paused,
-        restarting: false,
+        restarting: state.status == Status::Restarting,
         oom_killed: false,
         dead: false,
         pid: state.pid,
@@ -206,6 +224,11 @@ fn describe_state(state: &crate::spec::container::ContainerState) -> State {
         error: state.error.clone(),
         started_at: moment(&state.started_at),
         finished_at: moment(&state.finished_at),
+        health: container.health.as_ref().map(|health| Health {
+            status: health.status.name(),
+            failing_streak: health.failing_streak,
+            log: health.log.clone(),
+        }),
     }
 }
 
@@ -260,6 +283,7 @@ fn describe_config(container: &Container) -> Config {
         stdin_once: options.attached && process.open_stdin,
         env: options.env.clone(),
         cmd: options.cmd.clone(),
+        healthcheck: options.health.clone(),
         image: image_name(&container.record.image),
         volumes: (!options.volumes.is_empty()).then(|| set(&options.volumes)),
         working_dir: options.working_dir.clone(),
@@ -325,6 +349,25 @@ mod tests {
         assert_eq!(json["State"]["Status"], "running");
         assert_eq!(json.get("SizeRw"), None);
         assert_eq!(json.get("Lost"), None);
+    }
+
+    #[test]
+    fn health_appears_where_it_is_checked() {
+        let mut container = sample::container("web", "2026-01-01T00:00:01Z", Status::Running);
+        let json = inspected(&container);
+        assert_eq!((json["State"].get("Health"), json["Config"].get("Healthcheck")), (None, None));
+        let check =
+            health::Config { test: vec!["CMD".into(), "true".into()], retries: 2, ..Default::default() };
+        container.record.options.health = Some(check);
+        let outcome = Outcome { start: "s".into(), end: "e".into(), exit_code: 1, output: "no".into() };
+        let found =
+            health::Health { status: health::Status::Starting, failing_streak: 1, log: vec![outcome] };
+        container.health = Some(found);
+        let json = inspected(&container);
+        assert_eq!(json["Config"]["Healthcheck"], serde_json::json!({"Test": ["CMD", "true"], "Retries": 2}));
+        let expected = serde_json::json!({"Status": "starting", "FailingStreak": 1,
+            "Log": [{"Start": "s", "End": "e", "ExitCode": 1, "Output": "no"}]});
+        assert_eq!(json["State"]["Health"], expected);
     }
 
     #[test]

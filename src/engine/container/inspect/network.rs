@@ -101,7 +101,7 @@ pub fn mode_name(mode: &NetworkMode) -> &'static str {
 
 pub fn describe(container: &Container) -> NetworkSettings {
     let (options, state) = (&container.record.options, &container.state);
-    let running = state.status.is_alive();
+    let running = state.status.has_process();
     let network = match state.network.as_str() {
         "" => mode_name(&options.network),
         chosen => chosen,

@@ -4,6 +4,8 @@
 //! A client that does not read is nobody's problem but the disk's (see [`super::backlog`]); in an exec
 //! session, whose only client it is, it holds the output back. One that is gone is forgotten.
 
+mod bytes;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,10 +18,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::client::{self, Client};
 use super::diary::Diary;
+use super::health::Health;
 use super::log::{Log, Stream};
 use super::pause::{self, Pause};
 use super::protocol::{Event, Request};
-use super::streams::{PIPE, Streams, WIDE_PIPE};
+use super::streams::{PIPE, Streams};
 use crate::sys;
 use crate::sys::memory::release_code;
 use crate::sys::process::{Ended, Fork, Pid, SingleThreaded, exit_now, fork, pidfd_signal, reap};
@@ -68,9 +71,14 @@ pub struct Relay {
     /// Signal that a SIGTERM to us stands for.
     stop_signal: i32,
     diary: Option<Diary>,
+    health: Option<Health>,
     pause: Option<Pause>,
     /// Somebody asked for the end, and gave the process time for it.
     stopped: bool,
+    /// Nothing shall start it again.
+    is_final: bool,
+    /// Signals that do not mean an end: all but this one, if the container names its own.
+    own_stop_signal: Option<i32>,
     /// Nothing has happened for a while.
     rested: bool,
 }
@@ -91,8 +99,12 @@ pub struct Parts {
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub stop_signal: i32,
+    /// The same, if the user or the image chose it: `kill` with another one does not mean the end.
+    pub own_stop_signal: Option<i32>,
     /// Where signals that were asked for are written down.
     pub diary: Option<Diary>,
+    /// The checks of this run; they need a diary.
+    pub health: Option<Health>,
     /// Of a container that can be paused.
     pub pause: Option<Pause>,
 }
@@ -123,8 +135,11 @@ impl Relay {
             kill_at: None,
             stop_signal: parts.stop_signal,
             diary: parts.diary,
+            health: parts.health,
             pause: parts.pause,
             stopped: false,
+            is_final: false,
+            own_stop_signal: parts.own_stop_signal,
             rested: false,
         }
     }
@@ -132,6 +147,11 @@ impl Relay {
     /// Adds the client that started the process, before anything else happens.
     pub fn add_client(&mut self, stream: UnixStream, attached: bool) {
         self.clients.extend(Client::new(stream, attached));
+    }
+
+    /// Adds those who came before the process ran.
+    pub fn take_over(&mut self, clients: Vec<Client>) {
+        self.clients.extend(clients);
     }
 
     pub fn tell_all(&mut self, event: &Event) {
@@ -168,7 +188,6 @@ impl Relay {
     /// Clients that are far behind are left to a process of their own, so that the container can be
     /// started or removed meanwhile.
     pub fn farewell(&mut self, event: &Event) {
-        self.listener = None;
         self.tell_all(event);
         let until = Instant::now() + FAREWELL;
         client::serve(&mut self.clients, || self.spill.is_some() && Instant::now() > until);
@@ -215,8 +234,10 @@ impl Relay {
                 Token::Output(stream) => self.output(stream),
                 Token::Stdin => self.feed(),
                 Token::Client(index) => self.client(index),
+                Token::Health => {}
             }
         }
+        self.check_health();
         self.clients.retain(|client| !client.gone);
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill_at = None;
@@ -266,6 +287,9 @@ impl Relay {
             flags.set(PollFlags::POLLOUT, client.is_behind());
             add(Token::Client(index), client.stream.as_fd(), flags);
         }
+        if let Some(fd) = self.health.as_ref().and_then(Health::fd) {
+            add(Token::Health, fd, PollFlags::POLLIN);
+        }
         let timeout = self.timeout();
         if self.rested {
             release_code();
@@ -282,11 +306,29 @@ impl Relay {
         let drain = self.ended.map(|_| self.silent + DRAIN);
         let held =
             if self.spill.is_some() { self.clients.iter().filter_map(Client::until).min() } else { None };
-        let next = drain.into_iter().chain(self.kill_at).chain(held).min();
+        let health = self.health.as_ref().and_then(Health::until);
+        let next = drain.into_iter().chain(self.kill_at).chain(held).chain(health).min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         let rest = (!self.rested).then_some(REST);
         let Some(left) = left.into_iter().chain(rest).min() else { return PollTimeout::NONE };
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    /// Probes that are due, and what is heard from them; none when the container has ended.
+    fn check_health(&mut self) {
+        if self.ended.is_some() {
+            self.health = None;
+        }
+        if let (Some(health), Some(diary)) = (&mut self.health, &self.diary) {
+            health.step(self.pid, self.pidfd.as_fd(), diary);
+        }
+    }
+
+    /// To be called when the container may have been paused, or may go on.
+    fn look_at_pause(&mut self) {
+        if let (Some(health), Some(pause)) = (&mut self.health, &self.pause) {
+            health.set_paused(pause.is_paused());
+        }
     }
 
     fn signals(&mut self) {
@@ -310,74 +352,6 @@ impl Relay {
     fn accept(&mut self) {
         while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
             self.add_client(stream, false);
-        }
-    }
-
-    fn output(&mut self, stream: Stream) {
-        self.make_room();
-        let fd = match (&mut self.streams, stream) {
-            (Streams::Pipes { stdout, .. }, Stream::Stdout) => stdout,
-            (Streams::Pipes { stderr, .. }, Stream::Stderr) => stderr,
-            (Streams::Terminal { master }, _) => master,
-        };
-        let Some(open) = fd else { return };
-        let mut length = 0;
-        // A terminal gives little at a time.
-        while length < CHUNK {
-            match nix::unistd::read(open.as_fd(), &mut self.buffer[length..]) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => break,
-                // A terminal whose other side is closed reads as EIO.
-                Ok(0) | Err(_) => {
-                    *fd = None;
-                    break;
-                }
-                Ok(count) => length += count,
-            }
-        }
-        if self.ended.is_some() {
-            self.late += length;
-        }
-        if length >= PIPE as usize && !self.wide {
-            self.wide = true;
-            self.streams.resize(WIDE_PIPE);
-        }
-        let bytes = &self.buffer[..length];
-        for client in self.clients.iter_mut().filter(|c| c.attached) {
-            client.show(stream, bytes, self.spill.as_deref());
-        }
-        if let Some(log) = &mut self.log {
-            log.take(stream, bytes);
-        }
-        self.silent = Instant::now();
-    }
-
-    /// Pages that no read fills are never touched.
-    fn make_room(&mut self) {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; CHUNK];
-        }
-    }
-
-    /// Gives the process what waits for it, and the end of its input once all is through.
-    fn feed(&mut self) {
-        while !self.stdin.is_empty() {
-            let Some(fd) = self.streams.input() else { break };
-            match nix::unistd::write(fd, self.stdin.as_slices().0) {
-                Ok(n) => drop(self.stdin.drain(..n)),
-                Err(Errno::EAGAIN) => return,
-                Err(Errno::EINTR) => {}
-                // The process closed its input.
-                Err(_) => {
-                    self.stdin.clear();
-                    self.stdin_closed = true;
-                }
-            }
-        }
-        if self.stdin_closed
-            && let Streams::Pipes { stdin, .. } = &mut self.streams
-        {
-            *stdin = None;
         }
     }
 
@@ -407,14 +381,6 @@ impl Relay {
         }
     }
 
-    /// docker's StdinOnce: the input of a foreground container ends with its client's.
-    fn input_ended(&mut self) {
-        if self.stdin_once {
-            self.stdin_closed = true;
-            self.feed();
-        }
-    }
-
     fn request(&mut self, index: usize, request: Request) {
         match request {
             Request::Stdin(bytes) if self.open_stdin && !self.stdin_closed => {
@@ -430,6 +396,7 @@ impl Relay {
                 }
             }
             Request::Kill { signal } => {
+                self.is_final |= self.own_stop_signal.is_none_or(|own| own == signal);
                 let answer = match self.signal(signal) {
                     Ok(()) => Event::Done,
                     Err(error) => Event::Refused(error.to_string()),
@@ -440,6 +407,7 @@ impl Relay {
             }
             Request::Pause | Request::Unpause => {
                 let answer = pause::answer(self.pause.as_mut().filter(|_| self.ended.is_none()), &request);
+                self.look_at_pause();
                 self.clients[index].tell(&answer, None);
             }
             Request::Stop { signal, timeout } => self.stop(signal, timeout),
@@ -455,6 +423,21 @@ impl Relay {
         }
     }
 
+    /// The end was asked for: no restart policy shall undo it (docker's ExitOnNext).
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+
+    /// From now on nobody is let in.
+    pub fn close(&mut self) {
+        self.listener = None;
+    }
+
+    /// What outlives the process.
+    pub fn dissolve(self) -> (Signals, Option<UnixListener>) {
+        (self.signals, self.listener)
+    }
+
     /// Whether `stop` ended the process, or tried to.
     pub fn was_stopped(&self) -> bool {
         self.stopped
@@ -467,10 +450,12 @@ impl Relay {
         }
         let sent = pidfd_signal(&self.pidfd, signal);
         pause::resume_for(self.pause.as_mut(), signal);
+        self.look_at_pause();
         sent
     }
 
     fn stop(&mut self, signal: i32, timeout: i64) {
+        self.is_final = true;
         // SIGKILL at once is what `kill` and `rm -f` ask for.
         self.stopped |= signal != libc::SIGKILL || timeout != 0;
         let _ = self.signal(signal);
@@ -496,4 +481,5 @@ enum Token {
     Output(Stream),
     Stdin,
     Client(usize),
+    Health,
 }
