@@ -88,7 +88,8 @@ fn own_group(text: &str) -> Option<&str> {
 /// Where a cgroup for a container can be made by the owner of the cgroup `own`.
 fn base(own: &Path) -> Option<&Path> {
     let may = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
-    if !may(own) {
+    // Who goes in must be able to come back.
+    if !may(own) || !may(&own.join("cgroup.procs")) {
         return None;
     }
     let hands_on = |parent: &&Path| {
@@ -193,6 +194,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let own = dir.path().join("shell");
         fs::create_dir(&own).expect("made");
+        assert_eq!(base(&own), None);
+        fs::write(own.join("cgroup.procs"), "").expect("written");
         assert_eq!(base(&own), Some(own.as_path()));
         fs::write(dir.path().join("cgroup.procs"), "").expect("written");
         fs::write(dir.path().join("cgroup.subtree_control"), "\n").expect("written");

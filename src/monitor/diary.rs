@@ -1,5 +1,7 @@
 //! What a monitor writes into the store's log of events about its container.
 
+use std::rc::Rc;
+
 use crate::store::Store;
 use crate::store::containers::Container;
 use crate::store::events::of_container;
@@ -8,12 +10,12 @@ use crate::store::events::of_container;
 #[derive(Debug, Clone)]
 pub struct Diary {
     store: Store,
-    container: Container,
+    container: Rc<Container>,
 }
 
 impl Diary {
     pub fn new(store: &Store, container: Container) -> Diary {
-        Diary { store: store.clone(), container }
+        Diary { store: store.clone(), container: Rc::new(container) }
     }
 
     pub fn store(&self) -> &Store {

@@ -1,7 +1,7 @@
 //! Tests of `containers`.
 
 use super::*;
-use crate::spec::container::{ImageUse, Options, ProcessSpec, RECORD_VERSION};
+use crate::spec::container::{ImageUse, Options, ProcessSpec, RECORD_VERSION, Status};
 
 fn record(byte: u8) -> ContainerRecord {
     ContainerRecord {

@@ -10,18 +10,22 @@ fn numbers_are_the_containers() {
     env.coracle(["run", "-d", "--name", "busy", "tiny", "sh", "-c", "sleep 1000 & while :; do :; done"])
         .success();
     env.coracle(["run", "-d", "--name", "big", "tiny", "sh", "-c", script]).success();
-    let field = |name: &str, field: &str| {
-        let format = format!("{{{{.{field}}}}}");
-        let output = env.coracle(["stats", "--no-stream", "--format", &format, name]).success();
-        output.stdout().trim().to_owned()
+    let used = || {
+        let format = "{{.Name}} {{.PIDs}} {{.CPUPerc}} {{.MemUsage}}";
+        let output =
+            env.coracle(["stats", "--no-stream", "--format", format, "idle", "busy", "big"]).success();
+        let rows: Vec<Vec<String>> =
+            output.stdout().lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect();
+        assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["idle", "busy", "big"]);
+        rows
     };
-    let percent = |name: &str| field(name, "CPUPerc").trim_end_matches('%').parse::<f64>().expect("a number");
-    assert!(eventually(PATIENCE, || percent("busy") > 1.0), "a loop takes next to nothing");
-    assert!(eventually(PATIENCE, || percent("idle") < 1.0), "a sleep takes time");
-    assert_eq!(field("idle", "PIDs"), "1");
-    assert_eq!(field("busy", "PIDs"), "2");
-    let memory = || field("big", "MemUsage");
-    assert!(eventually(PATIENCE, || memory().contains("MiB /")), "{}", memory());
+    let percent = |row: &[String]| row[2].trim_end_matches('%').parse::<f64>().expect("a number");
+    let as_expected = || {
+        let rows = used();
+        let tasks = rows[0][1] == "1" && rows[1][1] == "2";
+        tasks && percent(&rows[0]) < 1.0 && percent(&rows[1]) > 1.0 && rows[2][3].ends_with("MiB")
+    };
+    assert!(eventually(PATIENCE, as_expected), "{:?}", used());
 }
 
 #[test]

@@ -79,10 +79,10 @@ impl Command for Args {
             if words.is_empty() { running(engine, all)? } else { named(engine, &words, context)? };
         let mut sampler = Sampler::new(engine);
         let mut last = samples(&mut sampler, &targets)?;
-        if sampler.asks_processes() {
+        if sampler.adds_up() {
             context.ui.warning(
-                "numbers are sums over the containers' processes: no cgroup v2 with all controllers is \
-                 delegated to this user",
+                "numbers are sums over the containers' processes: no cgroup v2 with the controllers memory and \
+                 pids is delegated to this user",
             );
         }
         let redraw = !no_stream && stdout().is_terminal();

@@ -56,16 +56,17 @@ pub struct Sampler<'a> {
     host_memory: u64,
     /// Looks at processes, once that is needed.
     files: Option<Files>,
+    sums: bool,
 }
 
 impl Sampler<'_> {
     pub fn new(engine: &Engine) -> Sampler<'_> {
-        Sampler { engine, host_memory: memory(), files: None }
+        Sampler { engine, host_memory: memory(), files: None, sums: false }
     }
 
-    /// Whether some numbers are sums over processes.
-    pub fn asks_processes(&self) -> bool {
-        self.files.is_some()
+    /// Whether more than what was read and written are sums over processes.
+    pub fn adds_up(&self) -> bool {
+        self.sums
     }
 
     /// `None` of a container that does not run.
@@ -75,8 +76,12 @@ impl Sampler<'_> {
             return Ok(None);
         }
         let group = container.cgroup().map(|leaf| cgroup::usage::read(&leaf)).unwrap_or_default();
-        let complete = group.memory.is_some() && group.tasks.is_some() && group.io.is_some();
-        let sums = if complete { usage::Usage::default() } else { self.processes(container)? };
+        let complete = group.cpu.is_some() && group.memory.is_some() && group.tasks.is_some();
+        self.sums |= !complete;
+        let sums = match complete && group.io.is_some() {
+            true => usage::Usage::default(),
+            false => self.processes(container)?,
+        };
         let limit = group.memory_limit.unwrap_or(self.host_memory).min(self.host_memory);
         let table = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
         Ok(Some(Sample {
