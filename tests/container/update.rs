@@ -71,5 +71,5 @@ fn refuses_in_dockers_words() {
         .code(1)
         .says("c2\n")
         .stderr_has("No such container: nobody");
-    assert_eq!(limits(&env, "c1"), "0 0 0 500000000 0   <no value> 0");
+    assert_eq!(limits(&env, "c1"), "0 0 0 500000000 0   <nil> 0");
 }

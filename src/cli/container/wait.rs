@@ -20,7 +20,7 @@ impl Command for Args {
     const VERB: Verb = Verb {
         forms: &["container wait", "wait"],
         about: "Wait for one or more containers to stop, then print their exit codes",
-        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        usage: "CONTAINER [CONTAINER...]",
         arity: Arity::AtLeast(1),
         ..Verb::PLAIN
     };

@@ -171,7 +171,6 @@ impl<'a> Wanted<'a> {
             && filters.labels("label", &record.options.labels)
             && filters.admits("network", |network| network == network_name(&record.options.network))
             && self.tasks != Some(true)
-            && filters.admits("isolation", |isolation| matches!(isolation, "" | "default"))
             && filters.admits("health", |wanted| wanted == health)
             && filters.admits("volume", |volume| self.has_volume(container, volume))
             && (self.ancestors.is_empty() || self.ancestors.iter().any(|a| descends(&record.image, a)))
