@@ -1,8 +1,8 @@
 //! The integration tests: one binary that drives the built coracle as an unprivileged user.
 //!
 //! Start it with `tests/run`, which installs and makes what it needs. `tests/harness` gives every
-//! test a home of its own. Modules whose tests need root: `by_root`, `full_disk`, `missing_tools`, `oracle`,
-//! `outside`, `single_id`.
+//! test a home of its own. Modules whose tests need root: `by_root`, `delegated`, `full_disk`, `missing_tools`,
+//! `oracle`, `outside`, `single_id`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail and say why")]
 
 mod harness;

@@ -13,10 +13,26 @@ use crate::engine::container::attach::DetachKeys;
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientConfig {
     detach_keys: String,
-    /// `--format` of `ps`, `images` and `stats` where it is not given.
+    /// `--format` of `ps`, `images`, `stats`, `network ls` and `volume ls` where it is not given.
     pub ps_format: Option<String>,
     pub images_format: Option<String>,
     pub stats_format: Option<String>,
+    pub networks_format: Option<String>,
+    pub volumes_format: Option<String>,
+}
+
+/// `--format`, else what `configured` finds in the client's configuration; as docker, which does not lay ids
+/// out that stand alone.
+pub fn format_of<'a>(
+    flag: Option<&'a str>,
+    quiet: bool,
+    context: &'a Context,
+    configured: fn(&ClientConfig) -> &Option<String>,
+) -> Option<&'a str> {
+    match flag {
+        None if !quiet => configured(context.client()).as_deref(),
+        flag => flag,
+    }
 }
 
 /// `--detach-keys`, else what docker's `config.json` says, else docker's default. The file is looked

@@ -101,3 +101,24 @@ fn tells_the_truth_when_the_process_is_killed() {
     env.coracle(["wait", "c1"]).success().says("137\n");
     env.coracle(["ps", "-q"]).success().says("");
 }
+
+#[test]
+fn the_clients_configuration_lays_tables_out() {
+    let mut env = Env::with_tiny();
+    let folder = env.folder("client", 0o755);
+    let config = r#"{"psFormat":"P {{.Names}}","imagesFormat":"I {{.Repository}}","networksFormat":"N {{.Name}}",
+        "statsFormat":"S {{.Name}}","volumesFormat":"V"}"#;
+    std::fs::write(folder.join("config.json"), config).unwrap();
+    env.set_var("DOCKER_CONFIG", &folder.to_string_lossy());
+    let id = env.coracle(["run", "-d", "--name", "c1", "tiny", "sleep", "100"]).success().line().to_owned();
+    env.coracle(["ps"]).success().says("P c1\n");
+    env.coracle(["ps", "-q"]).success().says(&format!("{}\n", &id[..12]));
+    env.coracle(["ps", "--format", "{{.State}}"]).success().says("running\n");
+    env.coracle(["images"]).success().stdout_has("I tiny\n");
+    let ids = env.coracle(["images", "-q"]).success();
+    assert!(ids.stdout().lines().all(|line| line.len() == 12), "{ids:?}");
+    env.coracle(["network", "ls"]).success().stdout_has("N none\n");
+    assert!(!env.coracle(["network", "ls", "-q"]).success().stdout().contains('N'));
+    env.coracle(["volume", "ls"]).success().says("");
+    env.coracle(["stats", "--no-stream", "c1"]).success().says("S c1\n");
+}

@@ -78,11 +78,12 @@ impl Env {
         env
     }
 
-    /// With the small image, and a control group that is delegated to the user; `None` where this machine has
-    /// no cgroup v2, or not for this test run.
-    pub fn delegated() -> Option<Env> {
+    /// With the small image, and a control group that is delegated to the user, which takes root.
+    pub fn delegated() -> Env {
+        machine::needs_root();
         let env = Env::with_tiny();
-        env.pen.delegate(&env.user).then_some(env)
+        assert!(env.pen.delegate(&env.user), "this test needs cgroup v2, mounted to be written to");
+        env
     }
 
     /// The control groups that containers have.

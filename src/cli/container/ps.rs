@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::cli::args::{Arity, Verb};
+use crate::cli::client_config::format_of;
 use crate::cli::error::CommandError;
 use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
@@ -88,7 +89,7 @@ impl Command for Args {
         let Args { all, filter, format, last, latest, no_trunc, quiet, size } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let ignored = quiet && !matches!(Format::new(format.as_deref()), Format::Table);
-        let chosen = format.as_deref().or_else(|| context.client().ps_format.as_deref());
+        let chosen = format_of(format.as_deref(), quiet, context, |client| &client.ps_format);
         let raw = if size { RAW.to_owned() + RAW_SIZE } else { RAW.to_owned() };
         let format = Format::or_raw(chosen, &raw);
         let all = all || !filters.values("status").is_empty();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::args::{Arity, Verb};
+use crate::cli::client_config::format_of;
 use crate::cli::error::CommandError;
 use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
@@ -73,7 +74,7 @@ impl Command for Args {
 
     fn run(self, words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { all, format, no_stream, no_trunc } = self;
-        let format = Format::new(format.as_deref().or_else(|| context.client().stats_format.as_deref()));
+        let format = Format::new(format_of(format.as_deref(), false, context, |client| &client.stats_format));
         let engine = context.engine()?;
         let mut targets =
             if words.is_empty() { running(engine, all)? } else { named(engine, &words, context)? };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::cli::args::{Arity, Verb, missing};
+use crate::cli::client_config::format_of;
 use crate::cli::error::CommandError;
 use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
@@ -50,7 +51,7 @@ impl Command for Args {
         let Args { all: _, digests, filter, format, no_trunc, quiet } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         let format =
-            Format::or_raw(format.as_deref().or_else(|| context.client().images_format.as_deref()), RAW);
+            Format::or_raw(format_of(format.as_deref(), quiet, context, |client| &client.images_format), RAW);
         let request = Request { only: words.into_iter().next(), filters };
         let listed = list(&context.engine()?.store, &request).map_err(CommandError::failure)?;
         let now = Timestamp::now();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::args::{Arity, Verb};
+use crate::cli::client_config::format_of;
 use crate::cli::error::CommandError;
 use crate::cli::format::{Field, Format, Row};
 use crate::cli::ui::Table;
@@ -50,7 +51,8 @@ impl Command for Args {
     fn run(self, _words: Vec<String>, context: &Context) -> Result<ExitCode, CommandError> {
         let Args { filter, format, no_trunc, quiet } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
-        let format = Format::new(format.as_deref());
+        let format =
+            Format::new(format_of(format.as_deref(), quiet, context, |client| &client.networks_format));
         let networks = context.engine()?.networks().map_err(CommandError::failure)?;
         let networks = choose(networks, &filters).map_err(CommandError::failure)?;
         let text = if quiet && format == Format::Table {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::args::{Arity, Verb, missing};
+use crate::cli::client_config::format_of;
 use crate::cli::error::CommandError;
 use crate::cli::format::{Field, Format};
 use crate::cli::ui::Table;
@@ -51,7 +52,8 @@ impl Command for Args {
         let Args { filter, format, quiet } = self;
         let filters = Filters::parse(&filter, &KEYS).map_err(CommandError::filter)?;
         filters.boolean("dangling").map_err(CommandError::filter)?;
-        let format = Format::new(format.as_deref());
+        let format =
+            Format::new(format_of(format.as_deref(), quiet, context, |client| &client.volumes_format));
         let text = match quiet && format == Format::Table {
             true => String::new(),
             false => format.render(&FIELDS, &[], || Table::new(&["DRIVER", "VOLUME NAME"]).render())?,
