@@ -68,7 +68,7 @@ pub struct CreateFlags {
     /// Give the container all powers inside its user namespace
     #[arg(long)]
     privileged: bool,
-    /// Publish a container's port on the host ([ip:][hostPort:]containerPort[/tcp|udp])
+    /// Publish a container's port on the host ([ip:][hostPort:]port[/tcp|udp])
     #[arg(short, long, value_name = "list")]
     publish: Vec<String>,
     /// Pull the image first ("always", "missing", "never") (default "missing")

@@ -156,7 +156,7 @@ fn mistakes_are_told() {
         ("-e =x i", "invalid argument \"=x\" for \"-e, --env\" flag: invalid environment variable: =x"),
         ("--security-opt foo i", "invalid --security-opt: \"foo\""),
         ("--security-opt apparmor=x i", "--security-opt apparmor is not supported yet"),
-        ("--restart always i", "--restart is not supported yet"),
+        ("--memory 1g i", "--memory is not supported yet"),
         ("--no-healthcheck --health-cmd x i", "--no-healthcheck conflicts with --health-* options"),
         ("--health-start-interval -1s i", "--health-start-interval cannot be negative"),
         (

@@ -183,7 +183,9 @@ fn suits(verb: &Verb, status: Status) -> bool {
     let name = verb.forms[0].rsplit(' ').next().unwrap_or_default();
     let runs = !matches!(status, Status::Created | Status::Exited);
     match name {
-        "attach" | "exec" | "kill" | "pause" | "stats" | "stop" | "top" | "unpause" => runs,
+        "pause" => status == Status::Running,
+        "unpause" => status == Status::Paused,
+        "attach" | "exec" | "kill" | "stats" | "stop" | "top" => runs,
         "start" => !runs,
         _ => true,
     }
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn each_place_has_its_words() {
         let cases = [
-            ("st", "start stop"),
+            ("st", "start stats stop"),
             ("imag", "image images"),
             ("container r", "rename restart rm run"),
             ("network ", "inspect ls"),

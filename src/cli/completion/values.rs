@@ -46,7 +46,9 @@ fn plain(flag: &str) -> &'static [&'static str] {
             "linux/riscv64",
             "linux/s390x",
         ],
-        "condition" => &["next-exit", "not-running", "removed"],
+        "condition" => {
+            &["created", "exited", "next-exit", "not-running", "paused", "removed", "restarting", "running"]
+        }
         _ => &[],
     }
 }
@@ -78,7 +80,7 @@ fn filter(verb: &Verb, current: &str, world: &dyn World) -> Answer {
 }
 
 /// What `events` may tell of, as far as it happens here.
-const EVENTS: [&str; 22] = [
+const EVENTS: [&str; 26] = [
     "attach",
     "copy",
     "create",
@@ -89,8 +91,10 @@ const EVENTS: [&str; 22] = [
     "exec_create",
     "exec_die",
     "exec_start",
+    "health_status",
     "import",
     "kill",
+    "pause",
     "prune",
     "pull",
     "rename",
@@ -100,7 +104,9 @@ const EVENTS: [&str; 22] = [
     "stop",
     "tag",
     "top",
+    "unpause",
     "untag",
+    "update",
 ];
 
 fn words(words: &[&str]) -> Vec<Candidate> {

@@ -11,7 +11,7 @@ use crate::spec::container::Status;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to wait for ("not-running", "next-exit", "removed", or a state: "created", "running",
-    /// "restarting", "exited") (default "not-running")
+    /// "paused", "restarting", "exited") (default "not-running")
     #[arg(long, value_name = "string")]
     condition: Option<String>,
 }
