@@ -119,3 +119,14 @@ fn running_is_believed_while_the_lock_is_held() {
     let state = store.find_container("one").expect("found").state;
     assert_eq!((state.status, state.exit_code), (Status::Exited, 255));
 }
+
+#[test]
+fn changes_that_cannot_be_read_are_not_taken_for_none() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let store = Store::open(dir.path().join("store"));
+    let record = record(1);
+    store.create_container(&record, "one", false).expect("created");
+    assert!(store.container(&record.id).is_ok());
+    std::fs::create_dir(store.container_dir(&record.id).join("updated.json")).expect("made");
+    assert!(matches!(store.container(&record.id), Err(Error::BadRecord { .. })));
+}

@@ -73,7 +73,8 @@ pub(super) fn read_container(place: &Place<'_>, id: &ContainerId) -> Result<Cont
     let state = read_state(place)?;
     let updated = match place.read(updated::FILE) {
         Ok(bytes) => updated::parse(&bytes, &place.directory).map_err(|error| bad(error.to_string()))?,
-        Err(_) => Updated::default(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Updated::default(),
+        Err(error) => return Err(bad(error.to_string())),
     };
     let health = match record.options.has_health_check() {
         true => Health::of(&state, place.read(health::FILE).ok().and_then(|bytes| health::parse(&bytes))),
